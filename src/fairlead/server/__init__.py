@@ -1,0 +1,1 @@
+"""Floor 5. The listener: HTTP in, HTTP out. Knows routes, not routing."""
