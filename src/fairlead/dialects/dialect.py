@@ -1,4 +1,4 @@
-"""The one interface: what a file in this folder must offer. Pure: bytes in, values out, and back."""
+"""The one interface: what each file in this folder offers. Pure: bytes in, values out, and back."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol

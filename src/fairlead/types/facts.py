@@ -110,7 +110,8 @@ class Refused(Struct, frozen=True):
     plan: bytes = b""
 
 
-Fact = Exchanged | Refused
+Fact = Attempted | Exchanged | Refused
+"""Attempted is told as each attempt ends, so that health knows at once; the others once."""
 
 
 class Sink(Protocol):
