@@ -1,0 +1,1 @@
+"""What Fairlead costs: CPU time a request, with nginx as the floor. Run ``python -m bench``."""
