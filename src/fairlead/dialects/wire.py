@@ -1,0 +1,244 @@
+"""Small wire matters that every dialect shares: splicing JSON, saying what is wrong with it, tool
+names, and what a request asks of its own route. Knows no dialect."""
+
+import re
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from fairlead.types.chat import Narrowing
+from fairlead.types.errors import BadRequest
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding a caller's bytes may raise. Hand it to ``bad_request``."""
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENCODER = msgspec.json.Encoder()
+
+Number = TypeVar("Number", int, float)
+
+
+# JSON objects, spliced ---------------------------------------------------------------------------
+
+
+def members(body: bytes) -> dict[str, msgspec.Raw]:
+    """Return the top-level members of a JSON object, their values undecoded."""
+    return _MEMBERS.decode(body)
+
+
+def splice(body: bytes, changes: Mapping[str, Any], remove: Collection[str] = ()) -> bytes:
+    """Change, add and remove top-level members; every other value keeps its exact bytes.
+
+    Values of ``changes`` may be ``msgspec.Raw``. With nothing to do, returns ``body`` itself.
+    """
+    if not changes and not remove:
+        return body
+    whole: dict[str, Any] = {**_MEMBERS.decode(body), **changes}
+    for name in remove:
+        whole.pop(name, None)
+    return _ENCODER.encode(whole)
+
+
+# What is wrong with a caller's JSON --------------------------------------------------------------
+
+PLAIN_TYPES = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a string",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+def bad_request(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> BadRequest:
+    """Turn what ``msgspec`` raised into the caller's error, naming the place."""
+    if isinstance(error, RecursionError):
+        return BadRequest("The body is nested too deep.")
+    if isinstance(error, UnicodeDecodeError):
+        return BadRequest("The body is not valid UTF-8.")
+    if not isinstance(error, msgspec.ValidationError):
+        problem = str(error).removeprefix("JSON is malformed: ")
+        return BadRequest(f"The body is not valid JSON: {problem}.")
+    problem, _, path = str(error).partition(" - at `$")
+    param = path.rstrip("`").removeprefix(".")
+    if "missing required field" in problem:
+        param = ".".join(filter(None, (param, problem.split("`")[1])))
+        return BadRequest(f"{param}: this field is required.", param=param)
+    return BadRequest(f"{param or 'The body'}: {_plain(problem)}.", param=param or None)
+
+
+def _plain(problem: str) -> str:
+    problem = problem.replace(" | null`, got", "`, got").replace("Invalid enum value", "unknown")
+    problem = problem.replace("of length >= 1", "with at least one element")
+    return _QUOTED.sub(_plain_types, problem).replace("Expected", "expected")
+
+
+def _plain_types(match: re.Match[str]) -> str:
+    return " or ".join(PLAIN_TYPES.get(word, word) for word in match[1].split(" | "))
+
+
+# Tool names --------------------------------------------------------------------------------------
+
+MAX_TOOL_NAME = 64
+_SAFE_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOOL_NAME}}}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def safe_tool_name(name: str) -> str:
+    """Return ``name`` if every vendor takes it, or else a stand-in for it, always the same one.
+
+    The check sum keeps two names apart that differ only in what is replaced or cut off.
+    """
+    if _SAFE_NAME.fullmatch(name):
+        return name
+    suffix = f"_{zlib.crc32(name.encode()):08x}"
+    return _UNSAFE.sub("_", name)[: MAX_TOOL_NAME - len(suffix)] + suffix
+
+
+def original_tool_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the way back from the stand-ins that ``safe_tool_name`` made. Mostly empty."""
+    stand_ins = ((safe_tool_name(name), name) for name in names)
+    return {safe: name for safe, name in stand_ins if safe != name}
+
+
+# What a request asks of its own route ------------------------------------------------------------
+
+METADATA_PREFIX = "fairlead."
+HEADER_PREFIX = "x-fairlead-"
+NOWHERE = ("",)
+"""A list that nothing matches: what is left of two lists with nothing in common."""
+
+MAX_DIGITS = 9
+_MONEY = re.compile(rf"\$?([0-9]{{1,{MAX_DIGITS}}})(?:\.([0-9]{{1,9}}))?")
+_DURATION = re.compile(rf"([0-9]{{1,{MAX_DIGITS}}})(?:\.([0-9]{{1,3}}))?(ms|s|m)")
+_MS = {"ms": 1, "s": 1_000, "m": 60_000}
+
+
+def narrowing(metadata: Mapping[str, Any]) -> tuple[Narrowing, dict[str, Any]]:
+    """Read the ``fairlead.*`` keys of a metadata map: ``zone``, ``models``, ``max_cost``,
+    ``max_latency``, ``deadline``. Return the wish, and the metadata that is not ours.
+
+    Raises BadRequest for a bad value and for an unknown ``fairlead.*`` key: a limit that is
+    misspelt must not be ignored.
+    """
+    ours = {key: value for key, value in metadata.items() if key.startswith(METADATA_PREFIX)}
+    if not ours:
+        return Narrowing(), dict(metadata)
+    wishes: dict[str, str] = {}
+    for key, value in ours.items():
+        wish = key.removeprefix(METADATA_PREFIX)
+        if wish not in ACCEPTED:
+            known = ", ".join(METADATA_PREFIX + name for name in ACCEPTED)
+            raise BadRequest(f"{key} is not known; known are {known}.", param=f"metadata.{key}")
+        if not isinstance(value, str):
+            raise _refused(key, ACCEPTED[wish], f"metadata.{key}")
+        wishes[wish] = value
+    remaining = {key: value for key, value in metadata.items() if key not in ours}
+    return _narrowing(wishes, {wish: METADATA_PREFIX + wish for wish in wishes}), remaining
+
+
+def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
+    """Read ``x-fairlead-zone``, ``-models``, ``-max-cost``, ``-max-latency``, ``-deadline``.
+
+    ``headers`` have lower-case names. Raises BadRequest for a bad value.
+    """
+    wishes = {wish: headers[name] for wish, name in HEADERS.items() if name in headers}
+    return _narrowing(wishes, HEADERS) if wishes else Narrowing()
+
+
+def narrower(a: Narrowing, b: Narrowing) -> Narrowing:
+    """Return the wish that holds whenever both hold.
+
+    Names are compared as written: a model's name and that of its endpoint have nothing in common.
+    """
+    if b == Narrowing():
+        return a
+    return Narrowing(
+        zones=_both(a.zones, b.zones),
+        models=_both(a.models, b.models),
+        max_cost_nano_usd=_least(a.max_cost_nano_usd, b.max_cost_nano_usd),
+        max_latency_ms=_least(a.max_latency_ms, b.max_latency_ms),
+        deadline_s=_least(a.deadline_s, b.deadline_s),
+    )
+
+
+ACCEPTED = {
+    "zone": 'a list of zones such as "eu,local"',
+    "models": 'a list of models such as "small-model,vendor/*"',
+    "max_cost": 'an amount in dollars such as "$0.05"',
+    "max_latency": 'a time above zero such as "2s" or "800ms"',
+    "deadline": 'a time above zero such as "30s" or "800ms"',
+}
+HEADERS = {wish: HEADER_PREFIX + wish.replace("_", "-") for wish in ACCEPTED}
+
+
+def _narrowing(wishes: Mapping[str, str], said_in: Mapping[str, str]) -> Narrowing:
+    parsed: dict[str, Any] = {}
+    for wish, text in wishes.items():
+        value = _PARSERS[wish](text.strip())
+        if not value and (wish != "max_cost" or value is None):
+            raise _refused(said_in[wish], ACCEPTED[wish], said_in[wish])
+        parsed[wish] = value
+    deadline_ms = parsed.get("deadline")
+    return Narrowing(
+        zones=parsed.get("zone", ()),
+        models=parsed.get("models", ()),
+        max_cost_nano_usd=parsed.get("max_cost"),
+        max_latency_ms=parsed.get("max_latency"),
+        deadline_s=None if deadline_ms is None else deadline_ms / 1000,
+    )
+
+
+def _refused(where: str, accepted: str, param: str) -> BadRequest:
+    return BadRequest(f"{where}: expected {accepted}.", param=param)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """An empty name makes the list empty, and so refused: a hole is more likely a mistake."""
+    names = tuple(name.strip() for name in text.split(","))
+    return names if all(names) else ()
+
+
+def _nano_usd(text: str) -> int | None:
+    match = _MONEY.fullmatch(text)
+    return match and int(match[1]) * 10**9 + int((match[2] or "").ljust(9, "0"))
+
+
+def _milliseconds(text: str) -> int | None:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        return None
+    thousandths = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0"))
+    return thousandths * _MS[match[3]] // 1000
+
+
+_PARSERS = {
+    "zone": _names,
+    "models": _names,
+    "max_cost": _nano_usd,
+    "max_latency": _milliseconds,
+    "deadline": _milliseconds,
+}
+
+
+def _both(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    """Intersect two lists of names in which a trailing ``*`` matches any ending; empty is all."""
+    if not a or not b:
+        return a or b
+    common = (_overlap(left, right) for left in a for right in b)
+    return tuple(dict.fromkeys(name for name in common if name)) or NOWHERE
+
+
+def _overlap(a: str, b: str) -> str:
+    if a == b or (b.endswith("*") and a.startswith(b[:-1])):
+        return a
+    return b if a.endswith("*") and b.startswith(a[:-1]) else ""
+
+
+def _least(a: Number | None, b: Number | None) -> Number | None:
+    return min((value for value in (a, b) if value is not None), default=None)
