@@ -168,6 +168,7 @@ class Scripted:
         self._answers: dict[str, list[Answer]] = {}
         self._arrived = threading.Condition()
         self._playing: set[asyncio.Task[None]] = set()
+        self.open: set[asyncio.Transport] = set()
 
     def on(self, model: str, *answers: Answer) -> None:
         """Say what requests for ``model`` get; ``*`` is for every other one."""
@@ -213,7 +214,10 @@ class Scripted:
         self._server.close()
         for task in tuple(self._playing):
             task.cancel()
+        for transport in tuple(self.open):
+            transport.abort()
         await asyncio.gather(*self._playing, return_exceptions=True)
+        await asyncio.sleep(0)  # for the transports to close
 
 
 class _Connection(asyncio.Protocol):
@@ -231,6 +235,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._server.open.add(transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -243,6 +248,7 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._server.open.discard(self._transport)
         self._writable.set()
         if self._current is not None:
             self._current.left.open()
