@@ -1,0 +1,392 @@
+"""The ledger: what may be spent, what was, and what a death in between leaves."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlead.outside.store import Store
+from fairlead.state.ledger import Hold, Ledger
+from fairlead.state.windows import windows_at
+from fairlead.types.chat import Usage
+from fairlead.types.decision import Caller, Limits
+from fairlead.types.errors import OurError, OverBudget, Overloaded
+from state.made import DAY_MS, NOON_MS, attempt, attempted
+
+MONTH_END_MS = 1_796_083_200_000
+"""2026-12-01 00:00 UTC."""
+
+FREE = Caller("free", "free")
+
+
+def caller(day: int | None = None, month: int | None = None) -> Caller:
+    return Caller("k1", "team", limits=Limits(budget_day_nano_usd=day, budget_month_nano_usd=month))
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store(tmp_path / "fairlead.db", asyncio.get_running_loop())
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    made = Ledger(store)
+    made.recover(NOON_MS)
+    return made
+
+
+def hold(
+    ledger: Ledger, by: Caller, worst: int | None, now_ms: int = NOON_MS, name: str = "a"
+) -> Hold:
+    return ledger.hold(name, "r1", by, attempt(worst), now_ms)
+
+
+def spend(store: Store) -> dict[tuple[str, str], int]:
+    rows = store.read('SELECT key_id, "window", nano FROM spend')
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+# What may be spent.
+
+
+@pytest.mark.parametrize(
+    ("limits", "worst", "left"),
+    [
+        pytest.param(caller(day=100), 100, 0, id="exactly the budget fits"),
+        pytest.param(caller(day=100, month=1000), 60, 40, id="the day is the tightest"),
+        pytest.param(caller(day=1000, month=100), 60, 40, id="the month is the tightest"),
+        pytest.param(caller(day=0), 0, 0, id="what is free fits an empty budget"),
+        pytest.param(FREE, 60, None, id="no budget"),
+    ],
+)
+async def test_a_hold_reserves_the_worst_cost(
+    ledger: Ledger, limits: Caller, worst: int, left: int | None
+) -> None:
+    hold(ledger, limits, worst)
+
+    assert ledger.affordable_nano_usd(limits, NOON_MS) == left
+
+
+@pytest.mark.parametrize(
+    ("limits", "worst", "message", "retry_after_s"),
+    [
+        pytest.param(
+            caller(day=100, month=1000),
+            101,
+            "the day's budget of this key has $0.0000001 left and the request may cost"
+            " $0.000000101; it resets at 2026-11-25 00:00 UTC",
+            43_200,
+            id="the day",
+        ),
+        pytest.param(
+            caller(day=1000, month=100),
+            101,
+            "the month's budget of this key has $0.0000001 left and the request may cost"
+            " $0.000000101; it resets at 2026-12-01 00:00 UTC",
+            (MONTH_END_MS - NOON_MS) / 1000,
+            id="the month",
+        ),
+        pytest.param(
+            caller(day=100, month=100),
+            101,
+            "the month's budget of this key has $0.0000001 left and the request may cost"
+            " $0.000000101; it resets at 2026-12-01 00:00 UTC",
+            (MONTH_END_MS - NOON_MS) / 1000,
+            id="both: the one that resets last",
+        ),
+        pytest.param(
+            caller(day=0),
+            1,
+            "the day's budget of this key has $0 left and the request may cost $0.000000001;"
+            " it resets at 2026-11-25 00:00 UTC",
+            43_200,
+            id="a budget of nothing",
+        ),
+        pytest.param(
+            caller(day=100),
+            None,
+            "this key has a budget, and the price of the model is unknown",
+            None,
+            id="an unknown price is not free",
+        ),
+        pytest.param(
+            caller(day=100),
+            10**30,
+            "the day's budget of this key has $0.0000001 left and the request may cost"
+            " $1000000000000000000000; it resets at 2026-11-25 00:00 UTC",
+            43_200,
+            id="an absurd request",
+        ),
+    ],
+)
+async def test_over_budget_reserves_nothing(
+    ledger: Ledger, limits: Caller, worst: int | None, message: str, retry_after_s: float | None
+) -> None:
+    before = ledger.affordable_nano_usd(limits, NOON_MS)
+    with pytest.raises(OverBudget) as refusal:
+        hold(ledger, limits, worst)
+
+    assert refusal.value.message == message
+    assert refusal.value.retry_after_s == retry_after_s
+    assert not refusal.value.retryable
+    assert ledger.affordable_nano_usd(limits, NOON_MS) == before
+    assert ledger.open_holds == 0
+
+
+async def test_of_400_at_once_exactly_those_the_budget_affords(
+    ledger: Ledger, store: Store
+) -> None:
+    limited, admitted = caller(day=37 * 100), []
+
+    async def ask(number: int) -> None:
+        await asyncio.sleep(0)
+        try:
+            holding = hold(ledger, limited, 100, name=f"a{number}")
+        except OverBudget:
+            return
+        admitted.append(number)
+        await holding.durable
+        await ledger.settle(holding, attempted(cost_nano_usd=100), NOON_MS)
+
+    await asyncio.gather(*(ask(number) for number in range(400)))
+
+    assert len(admitted) == 37
+    assert spend(store) == {("k1", "day:2026-11-24"): 3700, ("k1", "month:2026-11"): 3700}
+
+
+async def test_one_key_does_not_spend_anothers_budget(ledger: Ledger) -> None:
+    other = Caller("k2", "other", limits=Limits(budget_day_nano_usd=100))
+    hold(ledger, caller(day=100), 100)
+
+    assert ledger.affordable_nano_usd(other, NOON_MS) == 100
+
+
+# Windows.
+
+
+async def test_a_new_day_has_a_new_budget_and_the_same_month(ledger: Ledger) -> None:
+    limited = caller(day=100, month=150)
+    await ledger.settle(hold(ledger, limited, 100), attempted(cost_nano_usd=100), NOON_MS)
+
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == 0
+    assert ledger.affordable_nano_usd(limited, NOON_MS + DAY_MS) == 50
+    assert ledger.affordable_nano_usd(limited, MONTH_END_MS) == 100
+    assert ledger.today(MONTH_END_MS) == "2026-12-01"
+
+
+async def test_an_answer_across_midnight_is_charged_to_the_day_that_admitted_it(
+    ledger: Ledger, store: Store
+) -> None:
+    limited = caller(day=100, month=150)
+    held = hold(ledger, limited, 100)
+    tomorrow_ms = NOON_MS + DAY_MS
+
+    assert ledger.affordable_nano_usd(limited, tomorrow_ms) == 50
+    await ledger.settle(held, attempted(cost_nano_usd=30), tomorrow_ms)
+    assert ledger.affordable_nano_usd(limited, tomorrow_ms) == 100
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == 70
+    assert spend(store) == {("k1", "day:2026-11-24"): 30, ("k1", "month:2026-11"): 30}
+
+
+async def test_a_clock_that_steps_over_midnight_and_back_forgets_nothing(ledger: Ledger) -> None:
+    limited = caller(day=100)
+    ledger.settle(hold(ledger, limited, 100), attempted(cost_nano_usd=60), NOON_MS)
+    hold(ledger, limited, 10, name="b")
+    ledger.today(NOON_MS + DAY_MS)
+
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == 30
+
+
+@given(st.integers(0, 4_000_000_000_000))
+def test_windows_hold_their_instant(now_ms: int) -> None:
+    windows = windows_at(now_ms)
+
+    assert windows.from_ms <= now_ms < windows.until_ms <= windows.month_until_ms
+    assert windows.until_ms - windows.from_ms == DAY_MS
+    assert windows_at(windows.until_ms).from_ms == windows.until_ms
+    assert windows_at(windows.month_until_ms - 1).month == windows.month
+    assert windows_at(windows.month_until_ms).month != windows.month
+
+
+# What was spent.
+
+
+@pytest.mark.parametrize(
+    ("cost", "left", "row"),
+    [
+        pytest.param(60, 40, 60, id="less than reserved: the rest is given back"),
+        pytest.param(0, 100, 0, id="nothing"),
+        pytest.param(130, 0, 130, id="more than reserved: recorded as it is"),
+        pytest.param(None, 100, None, id="an unknown price is no amount"),
+    ],
+)
+async def test_a_settle_replaces_the_reserve_by_the_cost(
+    ledger: Ledger, store: Store, cost: int | None, left: int, row: int | None
+) -> None:
+    limited = caller(day=100)
+    await ledger.settle(hold(ledger, limited, 100), attempted(cost_nano_usd=cost), NOON_MS)
+
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == left
+    assert [tuple(row) for row in store.read("SELECT nano FROM settle")] == [(row,)]
+    assert spend(store)["k1", "day:2026-11-24"] == (cost or 0)
+
+
+async def test_debt_lasts_until_its_window_ends(ledger: Ledger) -> None:
+    limited = caller(day=100)
+    await ledger.settle(hold(ledger, limited, 100), attempted(cost_nano_usd=130), NOON_MS)
+    with pytest.raises(OverBudget, match="has \\$0 left"):
+        hold(ledger, limited, 1)
+
+    hold(ledger, limited, 100, NOON_MS + DAY_MS)
+
+
+async def test_what_is_on_record(ledger: Ledger, store: Store) -> None:
+    usage = Usage(10, 50, cached_read_tokens=3, cached_write_tokens=2, reasoning_tokens=7)
+    held = hold(ledger, FREE, 100)
+    await held.durable
+    await ledger.settle(held, attempted(usage=usage), NOON_MS + 5)
+    intent = dict(store.read("SELECT * FROM intent")[0])
+    settle = dict(store.read("SELECT * FROM settle")[0])
+
+    assert intent == {
+        "attempt_id": "a",
+        "request_id": "r1",
+        "key_id": "free",
+        "endpoint": "acme/small",
+        "credential": "env:A",
+        "price_version": "list 7",
+        "reserved_nano": 100,
+        "at_ms": NOON_MS,
+        "lease_until_ms": NOON_MS + 3_600_000,
+    }
+    assert settle == {
+        "attempt_id": "a",
+        "key_id": "free",
+        "day": "2026-11-24",
+        "nano": 60,
+        "input_tokens": 10,
+        "output_tokens": 50,
+        "cached_read_tokens": 3,
+        "cached_write_tokens": 2,
+        "reasoning_tokens": 7,
+        "basis": "provider_usage",
+        "at_ms": NOON_MS + 5,
+    }
+
+
+async def test_an_intent_is_on_disk_once_it_is_durable(ledger: Ledger, store: Store) -> None:
+    await hold(ledger, caller(day=100), 100).durable
+
+    assert len(store.read("SELECT * FROM intent")) == 1
+
+
+async def test_a_second_settle_changes_nothing_and_is_counted(ledger: Ledger, store: Store) -> None:
+    limited = caller(day=100)
+    held = hold(ledger, limited, 100)
+    ledger.settle(held, attempted(cost_nano_usd=60), NOON_MS)
+    await ledger.settle(held, attempted(cost_nano_usd=90), NOON_MS)
+
+    assert ledger.repeated_settles == 1
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == 40
+    assert spend(store)["k1", "day:2026-11-24"] == 60
+
+
+async def test_an_attempt_is_held_once(ledger: Ledger) -> None:
+    hold(ledger, FREE, 100)
+    with pytest.raises(OurError, match="already open"):
+        hold(ledger, FREE, 100)
+
+
+async def test_lies_about_tokens_are_recorded_as_large(ledger: Ledger, store: Store) -> None:
+    for number in range(2):
+        held = hold(ledger, FREE, 10**40, name=f"a{number}")
+        fact = attempted(usage=Usage(10**30, 1), cost_nano_usd=10**40)
+        await ledger.settle(held, fact, NOON_MS)
+    row = store.read("SELECT sum(nano), max(input_tokens), max(output_tokens) FROM settle")[0]
+
+    assert tuple(row) == (2 * 2**53, 2**53, 1)
+
+
+async def test_a_full_store_refuses_before_it_reserves(tmp_path: Path) -> None:
+    store = Store(tmp_path / "fairlead.db", asyncio.get_running_loop(), max_rows=0)
+    ledger = Ledger(store)
+    with pytest.raises(Overloaded):
+        hold(ledger, FREE, 100)
+
+    assert ledger.open_holds == 0
+    await store.close()
+
+
+# A death in between.
+
+
+async def test_the_next_start_settles_orphans_at_their_reserve(store: Store) -> None:
+    limited, before = caller(day=1000), Ledger(store)
+    await before.settle(hold(before, limited, 50, name="done"), attempted(), NOON_MS)
+    hold(before, limited, 70, name="orphan")
+    hold(before, FREE, None, name="unpriced")
+    await store.flush()
+    ledger = Ledger(store)
+    recovered = ledger.recover(NOON_MS + 5)
+    query = "SELECT attempt_id, nano, basis, at_ms FROM settle ORDER BY nano NULLS FIRST"
+    rows = [tuple(row) for row in store.read(query)]
+
+    assert recovered == 2
+    assert rows == [
+        ("unpriced", None, "price_unknown", NOON_MS + 5),
+        ("done", 60, "provider_usage", NOON_MS),
+        ("orphan", 70, "lease_expired_max", NOON_MS + 5),
+    ]
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == 1000 - 60 - 70
+    assert ledger.recover(NOON_MS + 6) == 0
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == 1000 - 60 - 70
+
+
+UNEQUAL = """
+SELECT * FROM
+  (SELECT key_id, 'day:' || day AS "window", sum(nano) AS settled FROM settle GROUP BY 1, 2
+   UNION ALL SELECT key_id, 'month:' || substr(day, 1, 7), sum(nano) FROM settle GROUP BY 1, 2)
+  FULL JOIN spend USING (key_id, "window")
+WHERE settled IS NOT nano
+"""
+OPEN = "SELECT count(*) FROM intent LEFT JOIN settle USING (attempt_id) WHERE basis IS NULL"
+
+
+def test_ten_deaths_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "fairlead.db"
+    acknowledged: dict[str, tuple[str, int]] = {}
+    victim = [sys.executable, str(Path(__file__).with_name("ledger_victim.py")), str(path)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    for life in range(10):
+        with subprocess.Popen(
+            [*victim, str(life)], stdout=subprocess.PIPE, env=environment
+        ) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(50 + 37 * life % 100)]
+            process.kill()
+            lines += process.stdout.read().splitlines(keepends=True)
+        for line in lines:
+            name, key, cost = line.decode().split()
+            acknowledged[name] = (key, int(cost))
+    store = Store(path)
+    left_open = store.read(OPEN)[0][0]
+    orphans = Ledger(store).recover(NOON_MS)
+    rows = store.read("SELECT attempt_id, key_id, nano, basis FROM settle")
+    settled = {row[0]: (row[1], row[2]) for row in rows if row[3] == "provider_usage"}
+    expired = {row[2] for row in rows if row[3] == "lease_expired_max"}
+
+    assert len(acknowledged) >= 500
+    assert {name: settled.get(name) for name in acknowledged} == acknowledged
+    assert [tuple(row) for row in store.read(UNEQUAL)] == []
+    assert orphans == left_open
+    assert expired == {1000}
+    assert store.read(OPEN)[0][0] == 0
