@@ -1,0 +1,137 @@
+"""After a failure: whom to ask next, or nobody. Pure; dispatch does the asking and the waiting."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from fairlead.types.decision import Attempt, Plan
+from fairlead.types.errors import Failure, UpstreamError
+
+LONGEST_WAIT_S = 2.5
+"""For a rate limit to pass, when nobody else can answer."""
+PAUSE_S = 0.25
+"""Before one endpoint is asked the same again; up to twice that, as the dice fall."""
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """What follows from one class of failure."""
+
+    same_endpoint: int = 0
+    """How often the same endpoint and credential may be asked again, when nobody else is left."""
+    other_credential: bool = False
+    """The credential is at fault, not the endpoint: its others come first."""
+    whole_credential: bool = False
+    """The credential is useless wherever else it serves: those endpoints come last."""
+    elsewhere: bool = True
+    trips_breaker: bool = False
+    gates: bool = False
+    """Not to be asked until a time: what it said, or else a bench of fixed length."""
+    retires: bool = False
+    larger_context_only: bool = False
+
+
+RULES: Mapping[Failure, Rule] = {
+    # The endpoint is well, this key has had enough: a gate in time, never a breaker.
+    Failure.RATE_LIMIT: Rule(same_endpoint=1, other_credential=True, gates=True),
+    # The account is empty. No retry-after will fill it.
+    Failure.QUOTA: Rule(other_credential=True, whole_credential=True, gates=True),
+    Failure.OVERLOADED: Rule(same_endpoint=1, trips_breaker=True),
+    Failure.TRANSIENT: Rule(same_endpoint=1, trips_breaker=True),
+    Failure.CONNECT: Rule(same_endpoint=1, trips_breaker=True),
+    # It had its time; asking again would double the wait, and it may be working on the first.
+    Failure.SILENT: Rule(trips_breaker=True),
+    # A fact about the model: a breaker would keep out others that are well.
+    Failure.MODEL_GONE: Rule(retires=True),
+    Failure.CREDENTIAL: Rule(other_credential=True, whole_credential=True, gates=True),
+    Failure.CONTEXT_LENGTH: Rule(larger_context_only=True),
+    # Shopping for a model without scruples is not ours to do; the caller sees the reason.
+    Failure.CONTENT_FILTER: Rule(elsewhere=False),
+    Failure.CALLER_FAULT: Rule(elsewhere=False),
+    # It answered, wrongly: it would again.
+    Failure.BAD_SUCCESS: Rule(trips_breaker=True),
+    Failure.STREAM_BROKEN: Rule(trips_breaker=True),
+}
+"""Reliability notes, 2.1. Dispatch reads who comes next; health reads breakers, gates, retired."""
+
+
+class Tried(Struct, frozen=True):
+    """An attempt and how it failed."""
+
+    attempt: Attempt
+    error: UpstreamError
+
+
+def next_attempt(
+    plan: Plan, tried: Sequence[Tried], elapsed_s: float, answering: bool
+) -> Attempt | None:
+    """Whom to ask next, or None to give up. With nothing tried yet, the plan's first.
+
+    ``answering``: the caller has seen part of an answer. ``elapsed_s`` counts from arrival. An
+    attempt that was tried before comes again only after ``pause_s``.
+    """
+    # Another model's words in the middle of an answer would be neither's answer.
+    if answering or len(tried) >= plan.max_attempts or elapsed_s >= plan.deadline_s:
+        return None
+    if not tried:
+        return plan.attempts[0]
+    last = tried[-1]
+    if not RULES[last.error.failure].elsewhere:
+        return None
+    left = [attempt for attempt in plan.attempts if _is_open(attempt, tried)]
+    if not left:
+        return last.attempt if _may_repeat(plan, tried, elapsed_s) else None
+    return min(left, key=lambda attempt: _reluctance(attempt, tried))
+
+
+def pause_s(attempt: Attempt, tried: Sequence[Tried], dice: float) -> float:
+    """How long to wait before an attempt: not at all, unless it is the one that just failed."""
+    if not tried or tried[-1].attempt.key != attempt.key:
+        return 0.0
+    asked_s = tried[-1].error.retry_after_s
+    return PAUSE_S * (1.0 + dice) if asked_s is None else min(asked_s, LONGEST_WAIT_S)
+
+
+def _is_open(attempt: Attempt, tried: Sequence[Tried]) -> bool:
+    """Whether nothing that happened so far speaks against an attempt not made yet."""
+    for one in tried:
+        rule = RULES[one.error.failure]
+        if attempt.key == one.attempt.key:
+            return False
+        if attempt.endpoint.name == one.attempt.endpoint.name and not rule.other_credential:
+            return False
+        if rule.larger_context_only and not _is_larger(attempt, one.attempt):
+            return False
+    return True
+
+
+def _is_larger(attempt: Attempt, than: Attempt) -> bool:
+    """Whether its context is known to be larger; unknown is no reason to hope."""
+    context = attempt.endpoint.model.context_tokens
+    return context is not None and context > (than.endpoint.model.context_tokens or 0)
+
+
+def _reluctance(attempt: Attempt, tried: Sequence[Tried]) -> tuple[bool, bool]:
+    """Least first; among equals the plan's order stands (``min`` keeps the first)."""
+    last = tried[-1]
+    failed, rule = last.attempt.endpoint, RULES[last.error.failure]
+    doubtful = attempt.secret is not None and any(
+        RULES[one.error.failure].whole_credential and one.attempt.secret == attempt.secret
+        for one in tried
+    )
+    if rule.retires:
+        preferred = attempt.endpoint.model.name == failed.model.successor
+    else:
+        preferred = rule.other_credential and attempt.endpoint.name == failed.name
+    return doubtful, not preferred
+
+
+def _may_repeat(plan: Plan, tried: Sequence[Tried], elapsed_s: float) -> bool:
+    """Whether the last endpoint may be asked the same once more, for want of another."""
+    last = tried[-1]
+    times = sum(one.attempt.key == last.attempt.key for one in tried)
+    if times > RULES[last.error.failure].same_endpoint:
+        return False
+    wait_s = last.error.retry_after_s
+    if last.error.failure is Failure.RATE_LIMIT and wait_s is None:
+        return False
+    return wait_s is None or (wait_s <= LONGEST_WAIT_S and elapsed_s + wait_s < plan.deadline_s)
