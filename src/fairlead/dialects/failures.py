@@ -247,27 +247,20 @@ def _clamped(wait_s: float | None) -> float | None:
 MAX_MESSAGE = 500
 
 _SECRETS = re.compile(
-    r"""\b(?:sk|pk|rk|gsk|xai|hf|r8|ghp|nvapi|pplx)[-_][\w*.-]{4,}
-    |\bAIza[\w*-]{4,}
-    |\b(?:AKIA|ASIA)[A-Z0-9]{8,}
-    |\bya29\.[\w.-]+
-    |\beyJ[\w-]{8,}\.[\w.-]+
-    |(?<=\bbearer\ )[^\s"',;]+
-    |(?<=\bbasic\ )[A-Za-z0-9+/=]{8,}
-    |(?<=key\ provided:\ )\S+
-    |(?<=\bkey=)[^\s"'&,;]+
-    |(?<=\bkey:\ )[^\s"'&,;]+
-    |(?<=[-_]key=)[^\s"'&,;]+
-    |(?<=\btoken=)[^\s"'&,;]+
-    |(?<=\bsecret=)[^\s"'&,;]+
-    |(?<=\bpassword=)[^\s"'&,;]+""",
+    r"""\b(?:(?:sk|pk|rk|gsk|xai|hf|r8|ghp|nvapi|pplx)[-_][\w*.-]{4,}
+        |AIza[\w*-]{4,}
+        |(?:AKIA|ASIA)[A-Z0-9]{8,}
+        |ya29\.[\w.-]+
+        |eyJ[\w-]{8,}\.[\w.-]+
+        |((?:bearer\ |key\ provided:\ |key:\ |[\w-]*key=|token=|secret=|password=)["']?)
+         [^\s"'&,;]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
 
 
 def presentable(message: str) -> str:
     """Mask what looks like a key, then cut to 500 characters."""
-    return _SECRETS.sub("[masked]", message[: 2 * MAX_MESSAGE])[:MAX_MESSAGE]
+    return _SECRETS.sub(r"\1[masked]", message[: 2 * MAX_MESSAGE])[:MAX_MESSAGE]
 
 
 class Said(Struct, frozen=True):

@@ -78,7 +78,7 @@ class Frames:
         if BLANK_LINE.search(data) is None:
             return []
         self._buffer.clear()
-        return [_frame(data)]
+        return [_parse(data)]
 
     @property
     def pending(self) -> bool:
@@ -100,10 +100,10 @@ class Frames:
 
 def _split_lf(data: bytes) -> tuple[list[Frame], bytes]:
     """Split bytes without a CR into frames and the unfinished rest."""
+    if data.find(b"\n\n") == len(data) - 2:
+        return [_frame(data)], b""
     blocks = data.split(b"\n\n")
     rest = blocks.pop()
-    if len(blocks) == 1 and not rest:
-        return [_frame(data)], rest
     return [_frame(block + b"\n\n") for block in blocks], rest
 
 
@@ -114,15 +114,16 @@ def _split_any(data: bytes) -> tuple[list[Frame], bytes]:
         end = match.end()
         if end == len(data) and data.endswith(b"\r"):
             break
-        frames.append(_frame(data[start:end]))
+        frames.append(_parse(data[start:end]))
         start = end
     return frames, data[start:]
 
 
 def _frame(raw: bytes) -> Frame:
-    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+    """A frame without a CR: the two common forms by their looks."""
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2:
         return Frame(b"", raw[6:-2], raw)
-    if raw.startswith(b"event: ") and raw.count(b"\n") == 3 and b"\r" not in raw:
+    if raw.startswith(b"event: ") and raw.count(b"\n") == 3:
         name, found, data = raw.partition(b"\ndata: ")
         if found:
             return Frame(name[7:], data[:-2], raw)

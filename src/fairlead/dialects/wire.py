@@ -11,6 +11,7 @@ import msgspec
 from fairlead.types.chat import Narrowing
 from fairlead.types.errors import BadRequest
 
+Undecodable = msgspec.DecodeError | UnicodeDecodeError | RecursionError
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding a caller's bytes may raise. Hand it to ``bad_request``."""
 
@@ -55,7 +56,7 @@ PLAIN_TYPES = {
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
-def bad_request(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> BadRequest:
+def bad_request(error: Undecodable) -> BadRequest:
     """Turn what ``msgspec`` raised into the caller's error, naming the place."""
     if isinstance(error, RecursionError):
         return BadRequest("The body is nested too deep.")
@@ -74,7 +75,7 @@ def bad_request(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError
 
 def _plain(problem: str) -> str:
     problem = problem.replace(" | null`, got", "`, got").replace("Invalid enum value", "unknown")
-    problem = problem.replace("of length >= 1", "with at least one element")
+    problem = problem.replace("of length >= 1", "that is not empty")
     return _QUOTED.sub(_plain_types, problem).replace("Expected", "expected")
 
 

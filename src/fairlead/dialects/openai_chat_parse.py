@@ -1,0 +1,405 @@
+"""A caller's Chat Completions request, from bytes to ``Request``. Knows nothing of endpoints."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from fairlead.dialects import wire
+from fairlead.dialects.openai_chat_wire import NAME
+from fairlead.types.chat import (
+    NOTHING,
+    Effort,
+    Foreign,
+    Image,
+    Message,
+    Narrowing,
+    OutputFormat,
+    Part,
+    Reasoning,
+    Request,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from fairlead.types.errors import BadRequest
+
+Positive = Annotated[int, Meta(ge=1)]
+Named = Annotated[str, Meta(min_length=1)]
+Content = str | list[dict[str, Any]] | None
+
+
+class WireFunction(Struct):
+    name: Named
+    arguments: str = ""
+
+
+class WireToolCall(Struct):
+    id: str = ""
+    type: str = "function"
+    function: WireFunction | None = None
+    custom: Any = None
+    extra_content: Any = None
+    """Where Gemini's compatible endpoint keeps the signature that it wants back."""
+
+
+class WireMessage(Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Content = None
+    name: str | None = None
+    tool_calls: list[WireToolCall] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    function_call: Any = None
+    audio: Any = None
+    prefix: bool | None = None
+    reasoning_details: Any = None
+
+
+class WireDefinition(Struct):
+    name: Named
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class WireTool(Struct):
+    """Nested as documented, or flat as the Responses dialect has it: some agents mix the two."""
+
+    type: str = "function"
+    function: WireDefinition | None = None
+    name: str = ""
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class WireSchema(Struct):
+    name: str = "answer"
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class WireFormat(Struct):
+    type: str
+    json_schema: WireSchema | None = None
+
+
+class WireStreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class WireRequest(Struct):
+    model: Named
+    messages: Annotated[list[WireMessage], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: WireStreamOptions | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: str | list[str] | None = None
+    tools: list[WireTool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: WireFormat | None = None
+    reasoning_effort: str | None = None
+    metadata: dict[str, Any] | None = None
+    n: Positive | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    seed: int | None = None
+    user: str | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+
+BODY = msgspec.json.Decoder(WireRequest)
+
+BOUND: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "modalities": (["text"], []),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "moderation": (),
+}
+"""Fields that change the answer and exist only here, with the values that ask for nothing."""
+
+LOOSE = frozenset({"seed", "user", "presence_penalty", "frequency_penalty"})
+"""Declared for their types alone."""
+
+READ = frozenset(WireRequest.__struct_fields__) - BOUND.keys() - LOOSE
+EFFORTS: Mapping[str, Effort] = {effort: effort for effort in get_args(Effort)}
+
+
+def parse_request(body: bytes) -> Request:
+    """Raises BadRequest with ``param`` set where known."""
+    try:
+        asked = BODY.decode(body)
+        members = wire.members(body)
+    except wire.UNDECODABLE as error:
+        raise _bad_request(error, body) from error
+    bound, loose = _carried(members)
+    messages = tuple(_messages(asked.messages, bound, loose))
+    narrowing = Narrowing()
+    if asked.metadata:
+        narrowing, rest = wire.narrowing(asked.metadata)
+        if rest:
+            loose.append("metadata")
+    return Request(
+        dialect=NAME,
+        model=asked.model,
+        body=body,
+        messages=messages,
+        stream=bool(asked.stream),
+        include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
+        max_output_tokens=asked.max_completion_tokens or asked.max_tokens,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k,
+        stop=(asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ()),
+        tools=tuple(_tools(asked.tools, bound)) if asked.tools else (),
+        tool_choice=_tool_choice(asked, bound),
+        output=_output(asked.response_format, bound),
+        thinking=_thinking(asked.reasoning_effort, bound),
+        narrowing=narrowing,
+        bound=tuple(bound),
+        loose=tuple(dict.fromkeys(loose)),
+    )
+
+
+def _bad_request(error: wire.Undecodable, body: bytes) -> BadRequest:
+    bad = wire.bad_request(error)
+    # Agents that speak the Responses dialect are often pointed at this address.
+    if bad.param == "messages" and "input" in wire.members(body):
+        return BadRequest(
+            "messages: this field is required. `input` belongs to the Responses dialect; "
+            "send it to /v1/responses, or send `messages` here.",
+            param="messages",
+        )
+    return bad
+
+
+def _missing(param: str) -> BadRequest:
+    return BadRequest(f"{param}: this field is required.", param=param)
+
+
+def _carried(members: Mapping[str, Raw]) -> tuple[list[str], list[str]]:
+    """Sort what is in use and not read here: what holds a request to this dialect, and the rest."""
+    bound: list[str] = []
+    loose: list[str] = []
+    for name in members.keys() - READ:
+        value = msgspec.json.decode(members[name])
+        if value is None or value in BOUND.get(name, ()):
+            continue
+        (bound if name in BOUND else loose).append(name)
+    return sorted(bound), sorted(loose)
+
+
+# Messages and their parts ------------------------------------------------------------------------
+
+
+def _messages(
+    messages: Iterable[WireMessage], bound: list[str], loose: list[str]
+) -> Iterable[Message]:
+    """Results that follow each other are one message: they answer the calls of one turn."""
+    results: list[Part] = []
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        if message.name is not None and message.role != "function":
+            loose.append("messages.name")
+        if message.role in ("tool", "function"):
+            results.append(_tool_result(message, where, bound))
+            continue
+        if results:
+            yield Message("tool", tuple(results))
+            results = []
+        if message.role == "assistant":
+            yield Message("assistant", _assistant(message, where, bound, loose))
+        elif message.content is None:
+            raise _missing(f"{where}.content")
+        else:
+            role: Literal["user", "system"] = "user" if message.role == "user" else "system"
+            yield Message(role, _parts(message.content, where))
+    if results:
+        yield Message("tool", tuple(results))
+
+
+def _assistant(
+    message: WireMessage, where: str, bound: list[str], loose: list[str]
+) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    if thought := message.reasoning_content or message.reasoning:
+        parts.append(Reasoning(thought))
+    # Vendors refuse an empty text beside a tool call, and clients send one.
+    if message.content:
+        parts.extend(_parts(message.content, where))
+    if message.refusal:
+        parts.append(Text(message.refusal))
+    for index, call in enumerate(message.tool_calls or ()):
+        parts.append(_tool_call(call, f"{where}.tool_calls[{index}]", bound))
+    bound.extend(f"{where}.{name}" for name in ("function_call", "audio") if getattr(message, name))
+    loose.extend(
+        f"messages.{name}" for name in ("prefix", "reasoning_details") if getattr(message, name)
+    )
+    return tuple(parts)
+
+
+def _tool_call(call: WireToolCall, where: str, bound: list[str]) -> Part:
+    if call.type != "function":
+        bound.append(f"{where}.type={call.type}")
+        return Foreign(f"tool_call.{call.type}", msgspec.to_builtins(call))
+    if call.function is None:
+        raise _missing(f"{where}.function")
+    if not call.id:
+        raise _missing(f"{where}.id")
+    extra = NOTHING if call.extra_content is None else {"extra_content": call.extra_content}
+    return ToolCall(call.id, call.function.name, call.function.arguments, extra)
+
+
+def _tool_result(message: WireMessage, where: str, bound: list[str]) -> ToolResult:
+    if message.role == "function":
+        bound.append(f"{where}.role=function")
+    call_id = message.tool_call_id or (message.role == "function" and message.name)
+    if not call_id:
+        raise _missing(f"{where}.tool_call_id")
+    parts = _parts(message.content, where) if message.content is not None else ()
+    shared = tuple(part for part in parts if isinstance(part, Text | Image))
+    if len(shared) < len(parts):
+        bound.append(f"{where}.content")
+    return ToolResult(call_id, shared)
+
+
+def _parts(content: str | list[dict[str, Any]], where: str) -> tuple[Part, ...]:
+    if isinstance(content, str):
+        return (Text(content),)
+    return tuple(_part(part, f"{where}.content[{index}]") for index, part in enumerate(content))
+
+
+def _part(part: dict[str, Any], where: str) -> Part:
+    kind = part.get("type")
+    if not isinstance(kind, str):
+        raise _missing(f"{where}.type")
+    read = PARTS.get(kind)
+    return read(part, where) if read else Foreign(kind, part)
+
+
+def _text(part: dict[str, Any], where: str) -> Part:
+    extra = {name: value for name, value in part.items() if name not in ("type", "text")}
+    return Text(_string(part, "text", where), extra or NOTHING)
+
+
+def _refusal(part: dict[str, Any], where: str) -> Part:
+    return Text(_string(part, "refusal", where))
+
+
+def _image(part: dict[str, Any], where: str) -> Part:
+    source = part.get("image_url")
+    if isinstance(source, str):
+        source = {"url": source}
+    if not isinstance(source, dict):
+        raise _missing(f"{where}.image_url")
+    url = _string(source, "url", f"{where}.image_url")
+    extra = {name: value for name, value in part.items() if name not in ("type", "image_url")}
+    extra |= {name: value for name, value in source.items() if name != "url"}
+    if not url.startswith("data:"):
+        return Image(url=url, extra=extra or NOTHING)
+    media_type, comma, data = url[5:].partition(";base64,")
+    if not comma or not data:
+        param = f"{where}.image_url.url"
+        raise BadRequest(f"{param}: expected data:<media type>;base64,<data>.", param=param)
+    return Image(media_type=media_type, data=data, extra=extra or NOTHING)
+
+
+def _string(values: Mapping[str, Any], name: str, where: str) -> str:
+    value = values.get(name)
+    if value is None:
+        raise _missing(f"{where}.{name}")
+    if not isinstance(value, str):
+        raise BadRequest(f"{where}.{name}: expected a string.", param=f"{where}.{name}")
+    return value
+
+
+PARTS: Mapping[str, Callable[[dict[str, Any], str], Part]] = {
+    "text": _text,
+    "refusal": _refusal,
+    "image_url": _image,
+}
+"""The kinds that other dialects have too. Any other is carried whole, as ``Foreign``."""
+
+
+# What else is asked ------------------------------------------------------------------------------
+
+
+def _tools(tools: Iterable[WireTool], bound: list[str]) -> Iterable[Tool]:
+    for index, tool in enumerate(tools):
+        if tool.type != "function":
+            bound.append(f"tools[{index}].type={tool.type}")
+            continue
+        said = tool.function or tool
+        if not said.name:
+            raise _missing(f"tools[{index}].function")
+        yield Tool(said.name, said.description or "", said.parameters or NOTHING, said.strict)
+
+
+MODES: Mapping[str, Literal["auto", "none", "required"]] = {
+    "auto": "auto",
+    "none": "none",
+    "required": "required",
+}
+
+
+def _tool_choice(asked: WireRequest, bound: list[str]) -> ToolChoice | None:
+    choice, parallel = asked.tool_choice, asked.parallel_tool_calls is not False
+    if choice is None:
+        return None if parallel or not asked.tools else ToolChoice(parallel=False)
+    if isinstance(choice, str):
+        if choice not in MODES:
+            raise BadRequest(
+                f"tool_choice: expected {', '.join(MODES)} or an object.", param="tool_choice"
+            )
+        return ToolChoice(MODES[choice], parallel=parallel)
+    kind = choice.get("type")
+    if kind != "function":
+        bound.append(f"tool_choice.type={kind}")
+        return None
+    function = choice.get("function", choice)
+    if not isinstance(function, dict):
+        raise _missing("tool_choice.function")
+    return ToolChoice("named", _string(function, "name", "tool_choice.function"), parallel)
+
+
+def _output(wanted: WireFormat | None, bound: list[str]) -> OutputFormat | None:
+    if wanted is None or wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return OutputFormat("json_object")
+    if wanted.type != "json_schema":
+        bound.append(f"response_format.type={wanted.type}")
+        return None
+    fits = wanted.json_schema
+    if fits is None:
+        raise _missing("response_format.json_schema")
+    return OutputFormat("json_schema", fits.name, fits.schema or NOTHING, fits.strict)
+
+
+def _thinking(effort: str | None, bound: list[str]) -> Thinking | None:
+    if effort is None:
+        return None
+    if effort not in EFFORTS:
+        bound.append(f"reasoning_effort={effort}")
+        return None
+    return Thinking(EFFORTS[effort])
