@@ -100,7 +100,7 @@ class Frames:
 
 def _split_lf(data: bytes) -> tuple[list[Frame], bytes]:
     """Split bytes without a CR into frames and the unfinished rest."""
-    if data.find(b"\n\n") == len(data) - 2:
+    if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2:
         return [_frame(data)], b""
     blocks = data.split(b"\n\n")
     rest = blocks.pop()

@@ -132,15 +132,15 @@ def narrowing(metadata: Mapping[str, Any]) -> tuple[Narrowing, dict[str, Any]]:
         return Narrowing(), dict(metadata)
     wishes: dict[str, str] = {}
     for key, value in ours.items():
-        wish = key.removeprefix(METADATA_PREFIX)
+        wish, place = key.removeprefix(METADATA_PREFIX), f"metadata.{key}"
         if wish not in ACCEPTED:
             known = ", ".join(METADATA_PREFIX + name for name in ACCEPTED)
-            raise BadRequest(f"{key} is not known; known are {known}.", param=f"metadata.{key}")
+            raise BadRequest(f"{place} is not known; known are {known}.", param=place)
         if not isinstance(value, str):
-            raise _refused(key, ACCEPTED[wish], f"metadata.{key}")
+            raise _refused(place, wish)
         wishes[wish] = value
     remaining = {key: value for key, value in metadata.items() if key not in ours}
-    return _narrowing(wishes, {wish: METADATA_PREFIX + wish for wish in wishes}), remaining
+    return _narrowing(wishes, IN_METADATA), remaining
 
 
 def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
@@ -148,8 +148,8 @@ def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
 
     ``headers`` have lower-case names. Raises BadRequest for a bad value.
     """
-    wishes = {wish: headers[name] for wish, name in HEADERS.items() if name in headers}
-    return _narrowing(wishes, HEADERS) if wishes else Narrowing()
+    wishes = {wish: headers[name] for wish, name in IN_HEADERS.items() if name in headers}
+    return _narrowing(wishes, IN_HEADERS) if wishes else Narrowing()
 
 
 def narrower(a: Narrowing, b: Narrowing) -> Narrowing:
@@ -175,15 +175,16 @@ ACCEPTED = {
     "max_latency": 'a time above zero such as "2s" or "800ms"',
     "deadline": 'a time above zero such as "30s" or "800ms"',
 }
-HEADERS = {wish: HEADER_PREFIX + wish.replace("_", "-") for wish in ACCEPTED}
+IN_METADATA = {wish: f"metadata.{METADATA_PREFIX}{wish}" for wish in ACCEPTED}
+IN_HEADERS = {wish: HEADER_PREFIX + wish.replace("_", "-") for wish in ACCEPTED}
 
 
-def _narrowing(wishes: Mapping[str, str], said_in: Mapping[str, str]) -> Narrowing:
+def _narrowing(wishes: Mapping[str, str], places: Mapping[str, str]) -> Narrowing:
     parsed: dict[str, Any] = {}
     for wish, text in wishes.items():
         value = _PARSERS[wish](text.strip())
         if not value and (wish != "max_cost" or value is None):
-            raise _refused(said_in[wish], ACCEPTED[wish], said_in[wish])
+            raise _refused(places[wish], wish)
         parsed[wish] = value
     deadline_ms = parsed.get("deadline")
     return Narrowing(
@@ -195,8 +196,8 @@ def _narrowing(wishes: Mapping[str, str], said_in: Mapping[str, str]) -> Narrowi
     )
 
 
-def _refused(where: str, accepted: str, param: str) -> BadRequest:
-    return BadRequest(f"{where}: expected {accepted}.", param=param)
+def _refused(place: str, wish: str) -> BadRequest:
+    return BadRequest(f"{place}: expected {ACCEPTED[wish]}.", param=place)
 
 
 def _names(text: str) -> tuple[str, ...]:
