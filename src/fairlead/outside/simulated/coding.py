@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from fairlead.outside.simulated.reading import clipped
 
-NAMED = re.compile(r"(?:function|method|script|query|def|called|named)\s+[`\"']?(\w{3,})[`\"']?\b")
+NAMED = re.compile(r"(?:function|method|script|query|def)\s+(?:called |named )?[`\"']?(\w{3,})\b")
 QUOTED = re.compile(r"`(\w{3,})(?:\([^`]*\))?`")
 AIM = re.compile(r"\b(?:that|which|to) ([^.:]+)", re.DOTALL)
 WORDS = re.compile(r"[a-z]{4,}")
@@ -76,7 +76,7 @@ def write_code(instruction: str) -> str:
     language = next((word for word in TEMPLATES if word in lowered), "python")
     template = TEMPLATES[language]
     aim = AIM.search(instruction)
-    words = clipped(" ".join((aim[1] if aim else instruction).split()), 72).rstrip(" .,:")
+    words = clipped(" ".join((aim[1] if aim else instruction).split()), 84).rstrip(" .,:")
     words = words[:1].upper() + words[1:].replace("`", "").replace('"', "")
     text = template.text.format(name=function_name(instruction), words=words)
     return f"```{template.fence}\n{text}\n```"

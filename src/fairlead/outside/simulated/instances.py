@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fairlead.outside.simulated.reading import Picker, Reading
+from fairlead.outside.simulated.reading import Picker, Reading, clipped
 
 Schema = Mapping[str, Any]
 
-DEEPEST = 8
+DEEPEST = 5
 """Below this, optional properties and array items are left out, so recursion ends."""
 
 MEANINGS: tuple[tuple[str, str], ...] = (
@@ -41,6 +41,7 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     ("service", "service"),
     ("component", "service"),
     ("host", "service"),
+    ("owner", "service"),
     ("system", "service"),
     ("id", "id"),
     ("ticket", "id"),
@@ -134,11 +135,16 @@ class Instances:
             return next((hit for hit in everything if re.search(pattern, hit)), "simulated")
         kind = next((kind for part, kind in MEANINGS if part in name.lower()), "")
         hits = found.get(kind, ())
-        return self._next(kind, hits) if hits else self._sentence()
+        return self._next(kind, hits) if hits else self._sentence(name)
 
-    def _sentence(self) -> str:
-        notable = self._reading.notable(8) or ("simulated",)
-        return self._next("sentence", notable)
+    def _sentence(self, name: str) -> str:
+        """One that speaks of what the name says, else the next notable one."""
+        words = [word for word in name.lower().split("_") if len(word) > 3]
+        told = (clipped(each) for each in self._reading.sentences)
+        fitting = (each for each in told if any(word in each.lower() for word in words))
+        return next(fitting, "") or self._next(
+            "sentence", self._reading.notable(8) or ("simulated",)
+        )
 
     def _next(self, kind: str, options: tuple[str, ...]) -> str:
         """In turn, so that a list of several holds different ones."""
@@ -149,7 +155,7 @@ class Instances:
     def _choice(self, options: list[Any]) -> Any:
         """The option that the prompt mentions most, in its material."""
         text = self._reading.material.lower()
-        counts = [text.count(str(option).lower()) for option in options]
+        counts = [sum(map(text.count, str(option).lower().split("_"))) for option in options]
         best = max(counts)
         return options[counts.index(best)] if best else self._picker.one_of(options)
 

@@ -20,7 +20,7 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
     "date": re.compile(r"\b\d{4}-\d\d-\d\d\b"),
     "time": re.compile(r"\b[0-2]\d:[0-5]\d(?::[0-5]\d)?\b"),
     "ip": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
-    "url": re.compile(r"https?://[^\s\"'<>)]+"),
+    "url": re.compile(r"https?://[^\s\"'<>)]*[^\s\"'<>),.;:]"),
     "version": re.compile(r"\bv?\d+\.\d+\.\d+\b(?!\.)"),
     "customer": re.compile(r"\b(?:customer|account|user) (\d+)\b"),
     "id": re.compile(r"\b[A-Z]{2,6}-\d+\b|\b(?:req|txn|ord|cus)_\w+"),
@@ -32,8 +32,12 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
 WINDOW_CHARS = 24_000
 """How much of either end of a long text is searched for patterns."""
 
+MARK = re.compile(r"\[simulated [\w.-]+\]\s*")
+"""An answer may be quoted in the next prompt; that it was simulated is no news then."""
+DECORATION = re.compile(r"^(?:[-*>\s]|\d+[x.]\s)+")
+"""What sets a quoted line apart where it stood before."""
 ALARMING = ("FATAL", "CRITICAL", "ERROR", "PANIC", "Traceback")
-SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])")
+SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])|\n+(?=\s*(?:[-*>]|\d+[.)])\s)|\n\n")
 FENCE = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
 LABELS = re.compile(
     r"(?:one of|labels?|categor(?:y|ies)|options?|classes|either)\b[^:\n]{0,40}?:?\s+"
@@ -68,7 +72,7 @@ class Reading:
     def asked(self) -> str:
         """The last thing that the user said."""
         users = [message for message in self._messages if message.role == "user"]
-        return text_of(users[-1]) if users else ""
+        return MARK.sub("", text_of(users[-1])) if users else ""
 
     @cached_property
     def whole(self) -> str:
@@ -118,8 +122,9 @@ class Reading:
     @cached_property
     def sentences(self) -> tuple[str, ...]:
         """Whole sentences of the material's beginning."""
-        flat = " ".join(self.material[:WINDOW_CHARS].split())
-        return tuple(each.strip() for each in SENTENCE.split(flat) if len(each) > 20)
+        told = SENTENCE.split(self.material[:WINDOW_CHARS])
+        bare = (DECORATION.sub("", " ".join(each.split())) for each in told)
+        return tuple(each for each in bare if len(each) > 20)
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
@@ -132,9 +137,9 @@ class Reading:
         first: dict[str, str] = {}
         for line in self.lines:
             if any(word in line for word in ALARMING):
-                shape = DIGITS.sub("#", line)
+                shape = DIGITS.sub("#", DECORATION.sub("", line))
                 counts[shape] += 1
-                first.setdefault(shape, line.strip())
+                first.setdefault(shape, DECORATION.sub("", line).strip())
         return tuple((first[shape], count) for shape, count in counts.most_common())
 
     def notable(self, count: int) -> tuple[str, ...]:

@@ -109,19 +109,16 @@ class ProviderServer:
         fault = self.faults.strike(model)
         kind = fault.kind if fault is not None else ""
         arrival = Arrival(path=http.path, body=body, model=model, fault=kind)
+        if kind in ("down", "silent"):
+            self._tell(arrival, 0)
+            return await _unanswered(http, kind)
         try:
             asked = self._accepted(http, arrival, fault)
         except Refusal as refusal:
             self._tell(arrival, refusal.error.status)
             raise
-        if kind not in ("down", "silent"):
-            self._tell(arrival, 200)
-            return await answer(http, asked)
-        self._tell(arrival, 0)
-        if kind == "silent":
-            # Ends when the caller gives up or the server stops.
-            await asyncio.Event().wait()
-        return hang_up(http)
+        self._tell(arrival, 200)
+        return await answer(http, asked)
 
     def _tell(self, arrival: Arrival, status: int) -> None:
         self._log.add(self._provider.name, self._provider.zone, arrival, status)
@@ -149,6 +146,13 @@ class ProviderServer:
         slow = fault is not None and fault.kind == "slow"
         scale = self._time_scale * (fault.factor if fault is not None and slow else 1.0)
         return Asked(request, task, profile, fault.kind if fault else None, scale)
+
+
+async def _unanswered(http: web.BaseRequest, kind: str) -> web.StreamResponse:
+    if kind == "silent":
+        # Ends when the caller gives up or the server stops.
+        await asyncio.Event().wait()
+    return hang_up(http)
 
 
 def _is_anthropic(http: web.BaseRequest) -> bool:

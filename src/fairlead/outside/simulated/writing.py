@@ -1,6 +1,7 @@
 """The prose of a simulated model, one writer for each kind of task. Knows no wire format."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,13 +48,16 @@ def _extract(author: Author) -> str:
     return json.dumps(author.fields(), indent=2, ensure_ascii=False)
 
 
+URGENT = re.compile(r"\b(?:down|outage|all customers|critical|503|data loss)\b")
+
+
 def _classify(author: Author) -> str:
     labels = author.reading.labels or ("other", "normal", "urgent")
     material = author.reading.material.lower()
     counts = [material.count(label.lower()) for label in labels]
     if len(set(counts)) > 1:
         return labels[counts.index(max(counts))]
-    if author.reading.alarms or re.search(r"\b(?:down|outage|all customers|critical)\b", material):
+    if author.reading.alarms or URGENT.search(material):
         return labels[0]
     return author.picker.one_of(labels)
 
@@ -76,13 +80,17 @@ def _summarise(author: Author) -> str:
 
 def _first_alarm(reading: Reading) -> str:
     alarming = {line for line, _ in reading.alarms}
-    return next(line.strip() for line in reading.lines if line.strip() in alarming)
+    return next((line for line in reading.lines if line in alarming), reading.alarms[0][0])
 
 
 CHANGED = re.compile(
     r"([a-z]{3,}(?:-[a-z]{2,})+)[^.\n]{0,40}\b(?:deployed|released|changed|rolled out|upgraded)"
 )
 """A service that something was done to: the usual suspect."""
+
+
+CAUSE = "Most likely cause: a change in {suspect} that {others} then suffered from."
+VERDICT = "Yes, on one condition: {suspect} goes back first, and {others} only once it is quiet."
 
 
 def _reason(author: Author) -> str:
@@ -92,8 +100,10 @@ def _reason(author: Author) -> str:
     suspect = changed[1] if changed and changed[1] in services else services[0]
     others = " and ".join([each for each in services if each != suspect][:2]) or "its callers"
     doubt = author.picker.one_of(("clock skew", "a cold cache", "a noisy neighbour"))
+    weighing = "whether" in author.reading.instruction.lower()
+    opening = VERDICT if weighing else CAUSE
     return (
-        f"Most likely cause: a change in {suspect} that {others} then suffered from.\n\n"
+        f"{opening.format(suspect=suspect, others=others)}\n\n"
         f"What supports it:\n{_bullets(quotes)}\n\n"
         f"Step by step: {suspect} is the first to misbehave, the others follow after it and only "
         f"where they call it; nothing here shows trouble before that moment. "
@@ -125,7 +135,7 @@ def _plan(author: Author) -> str:
 def _draft(author: Author) -> str:
     quotes = author.quotes()
     return (
-        f"Subject: {clipped(_without_mark(quotes[0]), 70)}\n\n"
+        f"Subject: {clipped(quotes[0], 70)}\n\n"
         f"Hello,\n\nhere is where we stand.\n\n{_bullets(quotes[:4])}\n\n"
         f"What we are doing: the change behind it has been taken back and we are watching "
         f"{author.services()[0]} closely. You need not do anything.\n\n"
@@ -164,7 +174,7 @@ OPERATIONS: Mapping[str, Callable[[float, float], float]] = {
     "-": lambda left, right: left - right,
     "*": lambda left, right: left * right,
     "x": lambda left, right: left * right,
-    "/": lambda left, right: left / right if right else 0.0,
+    "/": lambda left, right: left / right if right else math.inf,
 }
 
 
@@ -196,12 +206,7 @@ def _chat(author: Author) -> str:
 
 
 def _bullets(lines: tuple[str, ...]) -> str:
-    return "\n".join(f"- {_without_mark(line)}" for line in lines)
-
-
-def _without_mark(text: str) -> str:
-    """An answer may be quoted in the next prompt; its mark is not news."""
-    return re.sub(r"\[simulated [\w.-]+\]\s*", "", text)
+    return "\n".join(f"- {line}" for line in lines)
 
 
 WRITERS: Mapping[TaskKind, Callable[[Author], str]] = {
