@@ -1,1 +1,56 @@
-"""Floor 2. The only things that change while we run. Each holder: observe(fact) and a read."""
+"""What changes while we run. Only this room mutates: it observes facts and offers a frozen View.
+
+``State`` holds one of each: registry, keys, limits, health, ledger, learned. They know nothing of
+one another.
+"""
+
+from collections.abc import Callable
+
+from fairlead.state.health import Health
+from fairlead.state.keys import Keys
+from fairlead.state.learned import Learned
+from fairlead.state.ledger import Ledger, Writer
+from fairlead.state.limits import RateLimits
+from fairlead.state.registry import Registry
+from fairlead.types.catalog import Catalog
+from fairlead.types.decision import Caller, View
+from fairlead.types.facts import Attempted, Fact
+
+
+class State:
+    def __init__(
+        self, catalog: Catalog, writer: Writer, keys: Keys, dice: Callable[[], float]
+    ) -> None:
+        """``dice`` gives a number in [0, 1) at each call."""
+        self.registry = Registry(catalog)
+        self.keys = keys
+        self.limits = RateLimits()
+        self.health = Health(catalog, dice)
+        self.ledger = Ledger(writer)
+        self.learned = Learned()
+        self._dice = dice
+
+    def swap(self, catalog: Catalog) -> None:
+        """Put another catalogue in force, whole."""
+        self.registry.swap(catalog)
+        self.health.swap(catalog)
+
+    def view(self, caller: Caller, now_s: float, now_ms: int) -> View:
+        """All that a decision for this caller may look at: monotonic seconds, Unix milliseconds.
+
+        Await nothing between this and ``ledger.hold``: what is affordable would be out of date.
+        """
+        return View(
+            now_s=now_s,
+            today=self.ledger.today(now_ms),
+            dice=self._dice(),
+            catalog=self.registry.catalog,
+            vitals=self.health.vitals(now_s),
+            chars_per_token=self.learned.chars_per_token(),
+            affordable_nano_usd=self.ledger.affordable_nano_usd(caller, now_ms),
+        )
+
+    def observe(self, fact: Fact, now_s: float) -> None:
+        """Health learns from each attempt as it ends. Money is settled by its hold, not here."""
+        if isinstance(fact, Attempted):
+            self.health.observe(fact, now_s)

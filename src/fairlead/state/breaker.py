@@ -1,0 +1,103 @@
+"""One breaker: closed, open, half open. Knows seconds and outcomes, not what failed or where.
+
+closed     -- five failures in a row, or under 80 % good of ten in 30 s -->  open
+open       -- its time is over -->  half open
+half open  -- one probe is let through; good -->  closed; bad -->  open, for twice as long
+"""
+
+from typing import Literal
+
+IN_A_ROW = 5
+ENOUGH_OUTCOMES = 10
+GOOD_SHARE = 0.8
+SLOT_S, SLOTS = 3.0, 10
+FIRST_OPEN_S, LONGEST_OPEN_S = 5.0, 15.0
+"""Short on purpose: an endpoint that is well again should not wait for us."""
+JITTER = 0.2
+PROBE_LEASE_S = 30.0
+"""A probe of which nothing is heard for so long does not keep others out."""
+
+State = Literal["closed", "open", "half_open"]
+
+
+class Outcomes:
+    """Good and bad ones of the last 30 s, in slots of 3 s."""
+
+    __slots__ = ("_bad", "_good", "_slot")
+
+    def __init__(self) -> None:
+        self._good = [0] * SLOTS
+        self._bad = [0] * SLOTS
+        self._slot = 0
+
+    def add(self, good: bool, now_s: float) -> None:
+        slot = int(now_s / SLOT_S)
+        for stale in range(max(self._slot, slot - SLOTS) + 1, slot + 1):
+            self._good[stale % SLOTS] = self._bad[stale % SLOTS] = 0
+        self._slot = max(self._slot, slot)
+        (self._good if good else self._bad)[self._slot % SLOTS] += 1
+
+    def are_poor(self) -> bool:
+        good, bad = sum(self._good), sum(self._bad)
+        return good + bad >= ENOUGH_OUTCOMES and good < GOOD_SHARE * (good + bad)
+
+
+class Breaker:
+    """Times are monotonic seconds. ``began_s`` says when an attempt began: one that began before
+    the breaker opened knows nothing new, and does not count while it is open."""
+
+    __slots__ = ("_open", "_opened_s", "_outcomes", "_probe_until_s", "_row", "_trips", "_until_s")
+
+    def __init__(self) -> None:
+        self._outcomes = Outcomes()
+        self._row = 0
+        self._open = False
+        self._opened_s = self._until_s = self._probe_until_s = 0.0
+        self._trips = 0
+
+    def state(self, now_s: float) -> State:
+        """While a probe is out it is open for everybody else."""
+        if not self._open:
+            return "closed"
+        return "open" if now_s < max(self._until_s, self._probe_until_s) else "half_open"
+
+    def changes_s(self, now_s: float) -> float:
+        """When the state will next change by itself; infinity if not."""
+        change_s = max(self._until_s, self._probe_until_s)
+        return change_s if self._open and now_s < change_s else float("inf")
+
+    def begin(self, now_s: float) -> bool:
+        """Whether an attempt may go. In half open the first one becomes the probe."""
+        state = self.state(now_s)
+        if state == "half_open":
+            self._probe_until_s = now_s + PROBE_LEASE_S
+        return state != "open"
+
+    def good(self, began_s: float, now_s: float) -> None:
+        if not self._open:
+            self._row = 0
+            self._outcomes.add(True, now_s)
+        elif began_s >= self._opened_s:
+            self._open, self._trips, self._row = False, 0, 0
+            self._outcomes = Outcomes()
+
+    def bad(self, began_s: float, now_s: float, dice: float) -> None:
+        """``dice``, uniform in [0, 1), spreads out when many gateways come back."""
+        if not self._open:
+            self._row += 1
+            self._outcomes.add(False, now_s)
+            if self._row >= IN_A_ROW or self._outcomes.are_poor():
+                self._trip(now_s, dice)
+        elif began_s >= self._opened_s and now_s >= self._until_s:
+            self._trip(now_s, dice)
+
+    def void(self, began_s: float) -> None:
+        """An attempt ended and says nothing either way: if it was the probe, another may go."""
+        if self._open and began_s >= self._opened_s:
+            self._probe_until_s = 0.0
+
+    def _trip(self, now_s: float, dice: float) -> None:
+        open_s: float = min(FIRST_OPEN_S * 2**self._trips, LONGEST_OPEN_S)
+        self._trips = min(self._trips + 1, 8)
+        self._open, self._opened_s, self._probe_until_s = True, now_s, 0.0
+        self._until_s = now_s + open_s * (1.0 - JITTER + 2.0 * JITTER * dice)

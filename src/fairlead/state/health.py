@@ -1,0 +1,267 @@
+"""How each endpoint has been doing with each credential: breaker, gate, retirement, speed.
+
+What a failure leads to is data in ``decide.failover``; here is only for how long. No clock, no
+random: both are passed in.
+"""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from fairlead.decide.failover import RULES
+from fairlead.state.breaker import Breaker
+from fairlead.types.catalog import Catalog, Endpoint
+from fairlead.types.decision import Vitals
+from fairlead.types.errors import Failure
+from fairlead.types.facts import Attempted
+
+Key = tuple[str, str]
+"""Endpoint name, credential id; the id is empty where there is no credential."""
+
+
+class Bench(Struct, frozen=True):
+    """How long a gate lasts: ``asked`` what the endpoint asked for, within these bounds, or
+    ``unasked_s``, doubling with each in a row up to ``doubled_s``."""
+
+    unasked_s: float
+    doubled_s: float
+    asked_least_s: float
+    asked_most_s: float
+
+
+BENCHES: Mapping[Failure, Bench] = {
+    Failure.RATE_LIMIT: Bench(1.0, 15.0, 0.0, 300.0),
+    # An account does not fill within seconds, whatever it says.
+    Failure.QUOTA: Bench(60.0, 60.0, 60.0, 3600.0),
+    Failure.CREDENTIAL: Bench(300.0, 300.0, 300.0, 300.0),
+}
+
+MISSING_S, MISSING_MOST_S = 60.0, 3600.0
+"""A bare 404 may be a slip on the way, so it benches the endpoint for a minute, then for two."""
+GONE_S = 86_400.0
+GONE_WORDS = ("no longer", "deprecated", "retired", "decommissioned", "shut down", "sunset")
+
+PACE_WEIGHT = 0.2
+SUCCESS_WEIGHT = 0.1
+FORGIVE_S = 60.0
+"""Half of a poor record is forgiven in so long, or an endpoint that nobody asks could not mend."""
+FORGIVE_STEP_S = 5.0
+FORGIVEN = 0.99
+AT_ONCE_SHARE = 0.9
+"""An answer whose first token came this late came in one piece: that was not its first token."""
+FEW_TOKENS = 8
+
+NEVER_S = float("inf")
+
+
+class Record:
+    """One endpoint with one credential."""
+
+    __slots__ = (
+        "breaker",
+        "first_token_ms",
+        "gate_until_s",
+        "gates_in_a_row",
+        "success",
+        "success_at_s",
+        "tokens_per_s",
+    )
+
+    def __init__(self) -> None:
+        self.breaker = Breaker()
+        self.gate_until_s = 0.0
+        self.gates_in_a_row = 0
+        self.first_token_ms: float | None = None
+        self.tokens_per_s: float | None = None
+        self.success = 1.0
+        self.success_at_s = 0.0
+
+    def success_now(self, now_s: float) -> float:
+        if self.success == 1.0:
+            return 1.0
+        fault = (1.0 - self.success) * 0.5 ** ((now_s - self.success_at_s) / FORGIVE_S)
+        return 1.0 - fault if fault > 1.0 - FORGIVEN else 1.0
+
+    def judge(self, good: bool, now_s: float) -> None:
+        success = self.success_now(now_s)
+        self.success = success + SUCCESS_WEIGHT * (good - success)
+        self.success_at_s = now_s
+
+    def gate(self, bench: Bench, asked_s: float | None, now_s: float) -> None:
+        if asked_s is None:
+            gate_s = min(bench.unasked_s * 2**self.gates_in_a_row, bench.doubled_s)
+            self.gates_in_a_row = min(self.gates_in_a_row + 1, 8)
+        else:
+            gate_s = min(max(asked_s, bench.asked_least_s), bench.asked_most_s)
+        # One that was sent earlier may be told a shorter time: the longer stands.
+        self.gate_until_s = max(self.gate_until_s, now_s + gate_s)
+
+    def pace(self, attempted: Attempted) -> None:
+        first_ms, total_ms, usage = attempted.first_token_ms, attempted.total_ms, attempted.usage
+        if first_ms is None:
+            return
+        if first_ms >= AT_ONCE_SHARE * total_ms:
+            first_ms = min(self.first_token_ms or 0.0, total_ms / 2)
+        else:
+            self.first_token_ms = _average(self.first_token_ms, first_ms)
+        if usage is not None and usage.output_tokens >= FEW_TOKENS and total_ms > first_ms:
+            per_s = usage.output_tokens * 1000 / (total_ms - first_ms)
+            self.tokens_per_s = _average(self.tokens_per_s, per_s)
+
+
+class Retirement:
+    """An endpoint whose provider says that the model is gone."""
+
+    __slots__ = ("since_s", "times", "until_s")
+
+    def __init__(self, now_s: float) -> None:
+        self.since_s = now_s
+        self.times = 0
+        self.until_s = 0.0
+
+    def renew(self, for_good: bool, now_s: float) -> None:
+        bench_s = GONE_S if for_good else min(MISSING_S * 2**self.times, MISSING_MOST_S)
+        self.times = min(self.times + 1, 8)
+        self.until_s = max(self.until_s, now_s + bench_s)
+
+
+class Health:
+    def __init__(self, catalog: Catalog, dice: Callable[[], float]) -> None:
+        self._dice = dice
+        self._records: dict[Key, Record] = {}
+        self._retired: dict[str, Retirement] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._changed: set[Key] = set()
+        self._vitals: Mapping[Key, Vitals] = {}
+        self._next_change_s = NEVER_S
+        self.swap(catalog)
+
+    def swap(self, catalog: Catalog) -> None:
+        """Endpoints that are gone or changed are forgotten: a corrected one starts afresh."""
+        endpoints = {endpoint.name: endpoint for endpoint in catalog.endpoints}
+        same = {name for name, known in self._endpoints.items() if endpoints.get(name) == known}
+        self._endpoints = endpoints
+        self._records = {key: of for key, of in self._records.items() if key[0] in same}
+        self._retired = {name: of for name, of in self._retired.items() if name in same}
+        self._vitals = {key: of for key, of in self._vitals.items() if key[0] in same}
+        self._changed = {key for key in self._changed if key[0] in same}
+
+    def begin(self, key: Key, now_s: float) -> bool:
+        """Whether an attempt may go now. False while its breaker is open; in half open one may,
+        and keeps the others out until it is observed or half a minute has passed."""
+        record = self._records.get(key)
+        if record is None:
+            return True
+        may = record.breaker.begin(now_s)
+        self._touch(key, record, now_s)
+        return may
+
+    def observe(self, attempted: Attempted, now_s: float) -> None:
+        """Learn from one attempt. One that was cancelled says nothing, one never sent (no id)
+        neither; but if it was a probe, another may go."""
+        key = attempted.endpoint, attempted.credential
+        if key[0] not in self._endpoints:
+            return
+        record = self._records.get(key)
+        if record is None:
+            record = self._records[key] = Record()
+        began_s = now_s - attempted.total_ms / 1000
+        if attempted.failure == "":
+            self._answered(record, attempted, began_s, now_s)
+        elif attempted.failure == "cancelled":
+            record.breaker.void(began_s)
+        elif attempted.id:
+            self._failed(record, attempted, began_s, now_s)
+        self._touch(key, record, now_s)
+
+    def vitals(self, now_s: float) -> Mapping[Key, Vitals]:
+        """By endpoint and credential; an absent one is well. The same object until something
+        changes, and never changed itself."""
+        if now_s >= self._next_change_s:
+            self._wake(now_s)
+        if self._changed:
+            fresh = {key: self._vitals_of(key, now_s) for key in self._changed}
+            self._vitals = {**self._vitals, **fresh}
+            self._changed = set()
+        return self._vitals
+
+    def _answered(self, record: Record, attempted: Attempted, began_s: float, now_s: float) -> None:
+        record.breaker.good(began_s, now_s)
+        record.judge(True, now_s)
+        record.gates_in_a_row = 0
+        record.pace(attempted)
+        retirement = self._retired.get(attempted.endpoint)
+        if retirement is not None and began_s >= retirement.since_s:
+            del self._retired[attempted.endpoint]
+            self._touch_all(attempted.endpoint)
+
+    def _failed(self, record: Record, attempted: Attempted, began_s: float, now_s: float) -> None:
+        failure = Failure(attempted.failure)
+        rule = RULES[failure]
+        if rule.trips_breaker:
+            record.breaker.bad(began_s, now_s, self._dice())
+            record.judge(False, now_s)
+        else:
+            record.breaker.void(began_s)
+        if rule.gates:
+            record.gate(BENCHES[failure], attempted.retry_after_s, now_s)
+        if rule.retires:
+            retirement = self._retired.setdefault(attempted.endpoint, Retirement(now_s))
+            retirement.renew(_for_good(attempted), now_s)
+            self._next_change_s = min(self._next_change_s, retirement.until_s)
+            self._touch_all(attempted.endpoint)
+
+    def _touch(self, key: Key, record: Record, now_s: float) -> None:
+        self._changed.add(key)
+        self._next_change_s = min(self._next_change_s, _changes_s(record, now_s))
+
+    def _touch_all(self, endpoint: str) -> None:
+        """Every credential of the endpoint, those that were never used too."""
+        for secret in self._endpoints[endpoint].secrets:
+            self._changed.add((endpoint, secret.id))
+        self._changed.update(key for key in self._records if key[0] == endpoint)
+
+    def _wake(self, now_s: float) -> None:
+        """A breaker's or a retirement's time is over, or a fault is to be forgiven some more."""
+        for name, retirement in self._retired.items():
+            if retirement.until_s <= now_s:
+                self._touch_all(name)
+        self._next_change_s = min(
+            (of.until_s for of in self._retired.values() if of.until_s > now_s), default=NEVER_S
+        )
+        for key, record in self._records.items():
+            self._touch(key, record, now_s)
+
+    def _vitals_of(self, key: Key, now_s: float) -> Vitals:
+        retirement = self._retired.get(key[0])
+        retired = retirement is not None and now_s < retirement.until_s
+        record = self._records.get(key)
+        if record is None:
+            return Vitals(retired=retired)
+        return Vitals(
+            record.breaker.state(now_s),
+            record.gate_until_s,
+            retired,
+            record.first_token_ms,
+            record.tokens_per_s,
+            record.success_now(now_s),
+        )
+
+
+def _average(known: float | None, seen: float) -> float:
+    return seen if known is None else known + PACE_WEIGHT * (seen - known)
+
+
+def _changes_s(record: Record, now_s: float) -> float:
+    """When the record's vitals will next change by themselves."""
+    changes_s = record.breaker.changes_s(now_s)
+    if record.success_now(now_s) < 1.0:
+        changes_s = min(changes_s, now_s + FORGIVE_STEP_S)
+    return changes_s
+
+
+def _for_good(attempted: Attempted) -> bool:
+    """Whether the provider said outright that the model is gone, not just that it is not there.
+    A dialect calls another status than 404 MODEL_GONE only for its code or its words."""
+    message = attempted.message.lower()
+    return attempted.status != 404 or any(words in message for words in GONE_WORDS)

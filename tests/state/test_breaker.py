@@ -1,0 +1,198 @@
+"""The breaker: when it opens, whom it lets through, when it closes."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from fairlead.state.breaker import Breaker
+
+MIDDLE = 0.5
+"""Dice that add no jitter."""
+
+
+def fed(outcomes: str, step_s: float = 0.0) -> tuple[Breaker, float]:
+    """A breaker after good (+) and bad (-) outcomes, and the time then."""
+    breaker, now_s = Breaker(), 100.0
+    for outcome in outcomes:
+        if outcome == "+":
+            breaker.good(now_s, now_s)
+        else:
+            breaker.bad(now_s, now_s, MIDDLE)
+        now_s += step_s
+    return breaker, now_s
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "step_s", "state"),
+    [
+        pytest.param("", 0, "closed", id="nothing known"),
+        pytest.param("----", 0, "closed", id="four in a row"),
+        pytest.param("-----", 0, "open", id="five in a row"),
+        pytest.param("-----", 60, "half_open", id="five in a row, however slowly"),
+        pytest.param("----+----", 0, "closed", id="a good one breaks the row, nine are too few"),
+        pytest.param("--++--+++-", 0, "open", id="half of ten"),
+        pytest.param("++++--++++", 0, "closed", id="four fifths of ten"),
+        pytest.param("++++--++++++++-", 0, "closed", id="twelve of fifteen"),
+        pytest.param("++++--++--", 0, "open", id="six of ten"),
+        pytest.param("+-+-+-+++-", 3, "open", id="six of ten within 30 s"),
+        pytest.param("+-+-+-+++-", 4, "closed", id="six of ten within more"),
+    ],
+)
+def test_when_it_opens(outcomes: str, step_s: float, state: str) -> None:
+    breaker, now_s = fed(outcomes, step_s)
+
+    assert breaker.state(now_s) == state
+
+
+@pytest.mark.parametrize(
+    ("dice", "open_s"),
+    [
+        pytest.param(0.0, [4, 8, 12, 12], id="the shortest"),
+        pytest.param(0.5, [5, 10, 15, 15], id="the middle"),
+        pytest.param(1.0, [6, 12, 18, 18], id="the longest"),
+    ],
+)
+def test_how_long_it_stays_open(dice: float, open_s: list[float]) -> None:
+    breaker, now_s, lasted = Breaker(), 100.0, []
+    for _ in range(5):
+        breaker.bad(now_s, now_s, dice)
+    for _ in range(4):
+        change_s = breaker.changes_s(now_s)
+        lasted.append(change_s - now_s)
+        now_s = change_s
+        assert breaker.state(now_s - 0.001) == "open"
+        assert breaker.begin(now_s)
+        breaker.bad(now_s, now_s, dice)
+
+    assert lasted == pytest.approx(open_s)
+
+
+def half_open() -> tuple[Breaker, float]:
+    breaker, now_s = fed("-----")
+    return breaker, now_s + 5
+
+
+def test_one_probe_goes_and_nobody_else() -> None:
+    breaker, now_s = half_open()
+
+    assert [breaker.begin(now_s) for _ in range(3)] == [True, False, False]
+    assert breaker.state(now_s) == "open"
+
+
+def test_a_good_probe_closes_it_and_the_next_opening_is_short_again() -> None:
+    breaker, now_s = half_open()
+    breaker.begin(now_s)
+    breaker.good(now_s, now_s + 1)
+
+    assert breaker.state(now_s + 1) == "closed"
+    for _ in range(5):
+        breaker.bad(now_s + 1, now_s + 1, MIDDLE)
+    assert breaker.changes_s(now_s + 1) == now_s + 6
+
+
+def test_a_cancelled_probe_lets_another_go() -> None:
+    breaker, now_s = half_open()
+    breaker.begin(now_s)
+    breaker.void(now_s)
+
+    assert breaker.state(now_s) == "half_open"
+    assert breaker.begin(now_s)
+
+
+def test_a_probe_that_is_never_heard_of_again_lets_another_go() -> None:
+    breaker, now_s = half_open()
+    breaker.begin(now_s)
+
+    assert not breaker.begin(now_s + 29.9)
+    assert breaker.begin(now_s + 30)
+
+
+@pytest.mark.parametrize("outcome", ["good", "bad", "void"])
+def test_what_began_before_it_opened_does_not_count(outcome: str) -> None:
+    breaker, now_s = half_open()
+    breaker.begin(now_s)
+    long_ago_s = now_s - 60
+    if outcome == "good":
+        breaker.good(long_ago_s, now_s)
+    elif outcome == "bad":
+        breaker.bad(long_ago_s, now_s, MIDDLE)
+    else:
+        breaker.void(long_ago_s)
+
+    assert breaker.state(now_s) == "open"
+    breaker.void(now_s)
+    assert breaker.state(now_s) == "half_open"
+
+
+class Reference(RuleBasedStateMachine):
+    """Against the same rules told naively: a list of everything that ever happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaker = Breaker()
+        self.now_s = 99.0
+        self.outcomes: list[tuple[float, bool]] = []
+        self.opened_s: float | None = None
+        self.until_s = self.probe_until_s = 0.0
+        self.trips = 0
+
+    def expected(self) -> str:
+        if self.opened_s is None:
+            return "closed"
+        return "open" if self.now_s < max(self.until_s, self.probe_until_s) else "half_open"
+
+    def trip(self) -> None:
+        self.opened_s, self.probe_until_s = self.now_s, 0.0
+        self.until_s = self.now_s + (5, 10, 15)[min(self.trips, 2)]
+        self.trips += 1
+
+    @rule(quarters=st.integers(1, 200))
+    def wait(self, quarters: int) -> None:
+        self.now_s += quarters / 4
+
+    @rule()
+    def begin(self) -> None:
+        before = self.expected()
+        if before == "half_open":
+            self.probe_until_s = self.now_s + 30
+
+        assert self.breaker.begin(self.now_s) == (before != "open")
+
+    @rule(ago_s=st.sampled_from([0.0, 2.0, 40.0]))
+    def good(self, ago_s: float) -> None:
+        if self.opened_s is None:
+            self.outcomes.append((self.now_s, True))
+        elif self.now_s - ago_s >= self.opened_s:
+            self.opened_s, self.trips, self.outcomes = None, 0, []
+        self.breaker.good(self.now_s - ago_s, self.now_s)
+
+    @rule(ago_s=st.sampled_from([0.0, 2.0, 40.0]))
+    def bad(self, ago_s: float) -> None:
+        if self.opened_s is None:
+            self.outcomes.append((self.now_s, False))
+            since = self.now_s // 3 - 9
+            recent = [good for at_s, good in self.outcomes if at_s // 3 >= since]
+            row = [good for _, good in self.outcomes[-5:]]
+            poor = len(recent) >= 10 and sum(recent) < 0.8 * len(recent)
+            if poor or (len(row) == 5 and not any(row)):
+                self.trip()
+        elif self.now_s - ago_s >= self.opened_s and self.now_s >= self.until_s:
+            self.trip()
+        self.breaker.bad(self.now_s - ago_s, self.now_s, MIDDLE)
+
+    @rule(ago_s=st.sampled_from([0.0, 40.0]))
+    def void(self, ago_s: float) -> None:
+        if self.opened_s is not None and self.now_s - ago_s >= self.opened_s:
+            self.probe_until_s = 0.0
+        self.breaker.void(self.now_s - ago_s)
+
+    @invariant()
+    def agrees(self) -> None:
+        assert self.breaker.state(self.now_s) == self.expected()
+        change_s = self.breaker.changes_s(self.now_s)
+        assert (change_s < float("inf")) == (self.expected() == "open")
+
+
+TestReference = Reference.TestCase
+TestReference.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
