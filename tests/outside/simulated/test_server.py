@@ -299,7 +299,7 @@ async def test_bad_input_is_refused(
         ("down", openai.APIConnectionError, anthropic.APIConnectionError),
         ("rate_limited", openai.RateLimitError, anthropic.RateLimitError),
         ("retired", openai.NotFoundError, anthropic.NotFoundError),
-        ("overloaded", openai.InternalServerError, anthropic.InternalServerError),
+        ("overloaded", openai.InternalServerError, anthropic.OverloadedError),
     ],
 )
 async def test_faults_before_the_answer(

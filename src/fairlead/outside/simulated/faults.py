@@ -37,6 +37,11 @@ class WireError(Struct, frozen=True):
     openai_code: str | None
     anthropic_type: str
     message: str
+    anthropic_status: int | None = None
+    """Where it differs."""
+
+    def status_for(self, anthropic: bool) -> int:
+        return self.anthropic_status or self.status if anthropic else self.status
 
 
 # Types and codes as the vendors publish them: platform.openai.com/docs/guides/error-codes and
@@ -46,7 +51,7 @@ WIRE_ERRORS: dict[str, WireError] = {
         429, "requests", "rate_limit_exceeded", "rate_limit_error", "Rate limit reached for {model}"
     ),
     "overloaded": WireError(
-        503, "server_error", "overloaded", "overloaded_error", "{model} is overloaded"
+        503, "server_error", "overloaded", "overloaded_error", "{model} is overloaded", 529
     ),
     "retired": WireError(
         404,

@@ -68,8 +68,8 @@ MID = Model(
     max_output_tokens=64_000,
     accepts=frozenset({"text", "image"}),
     can=CHAT | {"reasoning"},
-    prices=_price(input=100, output=500, cached_read=10, cached_write=125),
-    strength=0.8,
+    prices=_price(input=300, output=1500, cached_read=30, cached_write=375),
+    strength=0.67,
     released="2026-05-01",
 )
 SWIFT = Model(
@@ -78,7 +78,7 @@ SWIFT = Model(
     max_output_tokens=16_000,
     can=CHAT,
     prices=_price(input=10, output=40),
-    strength=0.55,
+    strength=0.36,
     released="2025-09-01",
     successor="sim-swift-2",
 )
@@ -88,7 +88,7 @@ SWIFT_2 = Model(
     max_output_tokens=16_000,
     can=CHAT,
     prices=_price(input=15, output=60),
-    strength=0.58,
+    strength=0.38,
     released="2026-09-01",
 )
 LONGVIEW = Model(
@@ -97,7 +97,7 @@ LONGVIEW = Model(
     max_output_tokens=32_000,
     can=CHAT,
     prices=_price(input=20, output=80, cached_read=5),
-    strength=0.65,
+    strength=0.4,
     released="2026-06-01",
 )
 LOCAL = Model(
@@ -106,7 +106,7 @@ LOCAL = Model(
     max_output_tokens=8_000,
     can=CHAT,
     prices=FREE,
-    strength=0.45,
+    strength=0.3,
     open_weights=True,
     released="2026-03-01",
 )

@@ -115,7 +115,7 @@ class ProviderServer:
         try:
             asked = self._accepted(http, arrival, fault)
         except Refusal as refusal:
-            self._tell(arrival, refusal.error.status)
+            self._tell(arrival, refusal.error.status_for(_is_anthropic(http)))
             raise
         self._tell(arrival, 200)
         return await answer(http, asked)
@@ -163,8 +163,9 @@ def _refused(http: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
     headers = dict(JSON)
     if refusal.retry_after_s is not None:
         headers["retry-after"] = str(refusal.retry_after_s)
-    body = bodies.error_body(refusal.error, refusal.message, _is_anthropic(http))
-    return web.Response(status=refusal.error.status, body=body, headers=headers)
+    anthropic = _is_anthropic(http)
+    body = bodies.error_body(refusal.error, refusal.message, anthropic)
+    return web.Response(status=refusal.error.status_for(anthropic), body=body, headers=headers)
 
 
 async def _read(http: web.BaseRequest) -> bytes:

@@ -1,0 +1,115 @@
+"""Walks through the story: each step asked through the gateway, each answer put on record."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from string import Template
+from time import monotonic
+from typing import Protocol
+
+from msgspec import Struct
+
+from fairlead.cli.demo.clients import ERRORS, Asking, Clients, Said, ToolUse
+from fairlead.cli.demo.noise import server_log
+from fairlead.cli.demo.result import Done
+from fairlead.cli.demo.story import STEPS, Step, Twist
+from fairlead.outside.simulated.providers import SimulatedProviders
+from fairlead.types.facts import Exchanged
+
+LOG_CHARACTERS = 600_000
+"""About 150,000 tokens."""
+RECORD_LOOKS, RECORD_LOOK_S = 400, 0.005
+
+Find = Callable[[str], Awaitable[Exchanged | None]]
+"""The journal's record of a request, by request id; None while there is none."""
+
+
+class Running(Struct, frozen=True):
+    """A gateway that serves."""
+
+    address: str
+    """Such as ``http://127.0.0.1:41873``."""
+    find: Find
+
+
+class Show(Protocol):
+    """Who watches the walk."""
+
+    def twist(self, twist: Twist) -> None: ...
+
+    def began(self, number: int, step: Step) -> None: ...
+
+    def done(self, done: Done) -> None: ...
+
+
+class Walk:
+    def __init__(self, running: Running, providers: SimulatedProviders, show: Show) -> None:
+        self._running = running
+        self._providers = providers
+        self._show = show
+        self._zones = {each.name: each.zone for each in providers.endpoints()}
+        self._notes = {"server_log": server_log(LOG_CHARACTERS)}
+        self._tool_uses: dict[str, tuple[str, ToolUse]] = {}
+
+    async def all(self) -> list[Done]:
+        done: list[Done] = []
+        async with Clients(self._running.address) as clients:
+            for number, step in enumerate(STEPS, 1):
+                if step.before is not None:
+                    self._turn(step.before)
+                self._show.began(number, step)
+                done.append(await self._one(number, step, clients))
+                self._show.done(done[-1])
+        return done
+
+    def _turn(self, twist: Twist) -> None:
+        if twist.fault is None:
+            self._providers.heal(twist.provider, twist.model)
+        else:
+            self._providers.fail(twist.provider, twist.fault, twist.model)
+        self._show.twist(twist)
+
+    async def _one(self, number: int, step: Step, clients: Clients) -> Done:
+        prompt = Template(step.prompt).safe_substitute(self._notes)
+        asking = Asking(step, prompt, self._tool_uses.get(step.continues))
+        began_s = monotonic()
+        try:
+            said = await clients.ask(asking)
+        except ERRORS as error:
+            elapsed_ms = (monotonic() - began_s) * 1000
+            return Done(number, step.name, step.title, latency_ms=elapsed_ms, error=str(error))
+        elapsed_ms = (monotonic() - began_s) * 1000
+        self._note(step, prompt, said)
+        record = await _on_record(self._running.find, said.headers["x-fairlead-request-id"])
+        endpoint = said.headers["x-fairlead-endpoint"]
+        return Done(
+            number,
+            step.name,
+            step.title,
+            task=record.task,
+            model=said.headers["x-fairlead-model"],
+            endpoint=endpoint,
+            zone=self._zones.get(endpoint, "unknown"),
+            attempts=int(said.headers["x-fairlead-attempts"]),
+            cost_nano_usd=record.cost_nano_usd,
+            flagship_nano_usd=record.baseline_nano_usd,
+            latency_ms=elapsed_ms,
+            why=said.headers["x-fairlead-reason"],
+            failed=tuple((tried.endpoint, tried.failure) for tried in record.attempts[:-1]),
+            home=step.zone,
+        )
+
+    def _note(self, step: Step, prompt: str, said: Said) -> None:
+        self._notes[step.name] = said.text
+        if said.tool_use is not None:
+            self._tool_uses[step.name] = (prompt, said.tool_use)
+
+
+async def _on_record(find: Find, request_id: str) -> Exchanged:
+    """The journal is written in groups, so a record may follow the answer by a moment. Raises
+    LookupError when none does."""
+    for _ in range(RECORD_LOOKS):
+        record = await find(request_id)
+        if record is not None:
+            return record
+        await asyncio.sleep(RECORD_LOOK_S)
+    raise LookupError(f"the gateway answered {request_id} and did not write it down")
