@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from msgspec import Struct
 
-from fairlead.decide.cues import CUES, LIMITS, PHRASES, SOURCE, WORDS, Cue
+from fairlead.decide.cues import BRACE, CODE_BLOCK, CUES, FORMATTED, WORDS, Cue
 from fairlead.types.chat import (
     Effort,
     Foreign,
@@ -53,7 +53,7 @@ DIFFICULTY: Mapping[TaskKind, float] = {
     "draft": 0.3,
     "tool_use": 0.4,
     "code": 0.5,
-    "mathematics": 0.55,
+    "mathematics": 0.5,
     "plan": 0.6,
     "reason": 0.6,
 }
@@ -99,12 +99,11 @@ FOREIGN_MODALITY = {
 }
 """By the first dialect word of a foreign part's kind; other kinds need no modality."""
 
-FENCED = Cue("code", 4, 0)
-FORMATTED = Cue("extract", 3, 0)
-"""What a code block in the question and a format asked of the answer say."""
-DENSE_MARKS = 3
+DENSE = 3
 """Signs of source code that make a text count as code when its tokens are estimated."""
-DOUBT = 1
+WEIGHTY = -5
+"""Weight from which a cue is shown even if it speaks for another kind than was settled on."""
+DOUBT = 2
 """Points up to which no kind is believed, and the request is taken for chat."""
 TOOLS_OUTWEIGHED = 4
 """Points up to which a request with tools is taken for a step of their use."""
@@ -113,12 +112,12 @@ TOOLS_OUTWEIGHED = 4
 class Evidence(Struct):
     """What the words of a request say."""
 
-    limits: int
-    dense: bool
+    points: dict[TaskKind | None, int] = {}
     hard: int = 0
-    points: dict[TaskKind, int] = {}
-    cues: list[tuple[int, str, Cue]] = []
-    """Lightest last: negative weight, word, cue."""
+    limits: int = 0
+    signs_of_code: int = 0
+    cues: list[tuple[int, str, TaskKind | None]] = []
+    """Weight (negative, so that sorting puts the strongest first), words, kind."""
 
 
 class Seen(Struct):
@@ -148,7 +147,7 @@ def classify(request: Request, chars_per_token: float = CHARS_PER_TOKEN) -> Task
     seen = _walk(request)
     evidence = _evidence(request, _clipped(seen.system), _clipped(seen.user))
     kind = _kind(request, evidence.points)
-    density = CODE_DENSITY if evidence.dense else 1.0
+    density = CODE_DENSITY if evidence.signs_of_code >= DENSE else 1.0
     input_tokens = _input_tokens(request, seen, chars_per_token * density)
     return Task(
         kind=kind,
@@ -215,52 +214,41 @@ def _clipped(message: Message | None) -> str:
     return head.lower()
 
 
-def _words(text: str) -> list[str]:
-    # A few replacements beat both a regular expression and str.translate on short texts.
-    for mark in ".,:;?!":
-        text = text.replace(mark, " ")
-    return text.split()
-
-
 def _evidence(request: Request, system: str, user: str) -> Evidence:
-    words = _words(user)
+    words = user.split()
+    edges = WORDS.intersection(words[:OPENING_WORDS] + words[-CLOSING_WORDS:])
     hits = WORDS.intersection(words)
-    strong = hits.intersection(words[:OPENING_WORDS] + words[-CLOSING_WORDS:])
-    source = hits & SOURCE
     if system:
-        hits |= WORDS.intersection(_words(system))
-    found = [(word, CUES[word]) for word in hits if word in CUES]
-    for word in hits & PHRASES.keys():
-        found += [
-            (phrase.text, phrase.cue)
-            for phrase in PHRASES[word]
-            if phrase.text in user or phrase.text in system
-        ]
-    # One character is found ten times faster than two, and most texts have no backtick.
-    fenced = "`" in user and "```" in user
-    if fenced:
-        found.append(("code block", FENCED))
+        hits |= WORDS.intersection(system.split())
+        user = f"{system} {user}"
+    by_word = {cue.word: cue for cue in [CUES[hit] for hit in hits]}
+    found = list(by_word.values())
+    found += [phrase for cue in found for phrase in cue.phrases if phrase.word in user]
+    # One character is found ten times faster than three, and most texts have no backtick.
+    if "`" in user and "```" in user:
+        found.append(CODE_BLOCK)
+    if "{" in user:
+        found.append(BRACE)
     if request.output is not None:
-        found.append((request.output.kind, FORMATTED))
-    evidence = Evidence(
-        limits=len(hits & LIMITS),
-        dense=fenced or len(source) >= DENSE_MARKS or "{" in user,
-    )
-    _weigh(found, strong, evidence)
+        found.append(FORMATTED)
+    return _weighed(found, {CUES[edge].word for edge in edges})
+
+
+def _weighed(found: Sequence[Cue], strong: Set[str]) -> Evidence:
+    evidence = Evidence()
+    points, cues = evidence.points, evidence.cues
+    for cue in found:
+        worth = cue.points * 2 if cue.word in strong else cue.points
+        points[cue.kind] = points.get(cue.kind, 0) + worth
+        evidence.hard += cue.hard
+        evidence.limits += cue.limits
+        evidence.signs_of_code += cue.signs_of_code
+        if worth or cue.hard:
+            cues.append((-worth - 2 * abs(cue.hard), cue.word, cue.kind))
     return evidence
 
 
-def _weigh(found: Sequence[tuple[str, Cue]], strong: Set[str], evidence: Evidence) -> None:
-    points = evidence.points
-    for word, cue in found:
-        worth = cue.points * 2 if word in strong else cue.points
-        if cue.kind is not None:
-            points[cue.kind] = points.get(cue.kind, 0) + worth
-        evidence.hard += cue.hard
-        evidence.cues.append((-worth - 2 * abs(cue.hard), word, cue))
-
-
-def _kind(request: Request, points: Mapping[TaskKind, int]) -> TaskKind:
+def _kind(request: Request, points: Mapping[TaskKind | None, int]) -> TaskKind:
     if request.messages and request.messages[-1].role == "tool":
         return "tool_use"
     best: TaskKind = "tool_use" if request.tools else "chat"
@@ -343,7 +331,11 @@ def _shown(
     request: Request, kind: TaskKind, evidence: Evidence, input_tokens: int
 ) -> tuple[str, ...]:
     """The few cues that weigh most, for people."""
-    shown = [word for _, word, cue in sorted(evidence.cues) if cue.kind == kind or cue.hard][:3]
+    shown = [
+        words
+        for weight, words, of_kind in sorted(evidence.cues)
+        if of_kind == kind or weight <= WEIGHTY
+    ][:3]
     if request.tools:
         shown.append(f"{len(request.tools)} tools")
     elif input_tokens >= 8_000:

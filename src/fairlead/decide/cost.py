@@ -66,7 +66,7 @@ def expected_nano_usd(rates: Rates | None, input_tokens: int, output_tokens: int
     """Before anything is known of caches: every input token at the full rate."""
     if rates is None:
         return None
-    return _nano_usd((input_tokens, rates.input), (output_tokens, rates.output))
+    return _pair_nano_usd(input_tokens, rates.input, output_tokens, rates.output)
 
 
 def worst_nano_usd(rates: Rates | None, input_tokens: int, max_output: int) -> int | None:
@@ -74,7 +74,7 @@ def worst_nano_usd(rates: Rates | None, input_tokens: int, max_output: int) -> i
     dearest cache, all of the output is charged at the dearer of its two rates."""
     if rates is None:
         return None
-    return _nano_usd((input_tokens, _dearest_input(rates)), (max_output, _dearest_output(rates)))
+    return _pair_nano_usd(input_tokens, _dearest_input(rates), max_output, _dearest_output(rates))
 
 
 def affordable_output(rates: Rates, input_tokens: int, nano_usd: int) -> int:
@@ -104,11 +104,25 @@ def usd(nano_usd: int | None) -> str | None:
 def _dearest_input(rates: Rates) -> int | None:
     if rates.input is None:
         return None
+    if rates.cached_write is None and rates.cached_write_1h is None:
+        return rates.input
     return max(rates.input, rates.cached_write or 0, rates.cached_write_1h or 0)
 
 
 def _dearest_output(rates: Rates) -> int | None:
-    return None if rates.output is None else max(rates.output, rates.reasoning or 0)
+    if rates.output is None or rates.reasoning is None:
+        return rates.output
+    return max(rates.output, rates.reasoning)
+
+
+def _pair_nano_usd(
+    input_tokens: int, input_rate: int | None, output_tokens: int, output_rate: int | None
+) -> int | None:
+    # As _nano_usd, for the two items that every candidate of every request is priced by.
+    if (input_rate is None and input_tokens) or (output_rate is None and output_tokens):
+        return None
+    pico_usd = input_tokens * (input_rate or 0) + output_tokens * (output_rate or 0)
+    return -(-pico_usd // PICO_PER_NANO)
 
 
 def _nano_usd(*items: tuple[int, int | None]) -> int | None:

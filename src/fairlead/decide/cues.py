@@ -11,15 +11,26 @@ from fairlead.types.decision import TaskKind
 
 
 class Cue(Struct, frozen=True):
-    """What a word says: ``points`` for ``kind``, and ``hard`` points of difficulty."""
+    """What a word or phrase says: ``points`` for ``kind``, ``hard`` points of difficulty."""
 
+    word: str
     kind: TaskKind | None
     points: int
-    hard: int
+    hard: int = 0
+    limits: int = 0
+    """1 for a condition on the answer."""
+    signs_of_code: int = 0
+    phrases: tuple["Cue", ...] = ()
+    """Phrases that begin with the word: looked for only when it was found."""
 
+
+CODE_BLOCK = Cue("code block", "code", 4, signs_of_code=3)
+BRACE = Cue("{", None, 0, signs_of_code=3)
+FORMATTED = Cue("a JSON answer", "extract", 3)
+"""What is seen otherwise than by its words."""
 
 # Words and signs that stand alone in source code and seldom in prose.
-SOURCE = frozenset(
+_SOURCE = frozenset(
     [
         *("def", "elif", "const", "#include", "println", "return", "self", "null", "<div>"),
         *("{}", "{", "}", "};", "=>", "==", "!=", "+=", "->", "&&", "||", "//", "/*", "*/"),
@@ -77,9 +88,10 @@ _KINDS: Mapping[TaskKind, Mapping[int, str]] = {
     },
     "reason": {
         3: "analyse analyze diagnose deduce infer analysiere",
-        2: "why evaluate assess critique compare justify hypothesis implications puzzle riddle"
-        " warum pourquoi porqué erkläre begründe compara",
-        1: "explain argue argument cause reason because if logically paradox consider",
+        2: "evaluate assess critique compare justify hypothesis implications puzzle riddle"
+        " begründe compara",
+        1: "why warum pourquoi porqué argue argument cause reason because if logically paradox"
+        " consider",
     },
     "plan": {
         3: "roadmap planifie planifier planifica planificar",
@@ -89,19 +101,23 @@ _KINDS: Mapping[TaskKind, Mapping[int, str]] = {
 }
 
 # What makes a task hard whatever it is about.
-_HARD: Mapping[int, str] = {
-    3: "prove proof theorem derive concurrency deadlock beweise démontre demuestra",
-    2: "architecture trade-off trade-offs tradeoff tradeoffs rigorous rigorously optimal optimise"
-    " optimize distributed consistency cryptographic asymptotic formally diagnose eigenvalue"
-    " eigenvalues consensus scalability",
-    1: "analyse analyze why design evaluate critique integral derivative debug refactor strategy"
-    " implications carefully thoroughly comprehensive edge complex multi-step"
-    " research migration hypothesis",
-    -1: "simple simply quick quickly short briefly easy hi hello thanks",
+_HARD: Mapping[str, int] = {
+    word: points
+    for points, words in {
+        3: "prove proof theorem derive concurrency deadlock beweise démontre demuestra",
+        2: "architecture trade-off trade-offs tradeoff tradeoffs rigorous rigorously optimal"
+        " optimise optimize distributed consistency cryptographic asymptotic formally diagnose"
+        " eigenvalue eigenvalues consensus scalability",
+        1: "analyse analyze why design evaluate critique integral derivative debug refactor"
+        " strategy implications carefully thoroughly comprehensive edge complex multi-step"
+        " research migration hypothesis",
+        -1: "simple simply quick quickly short briefly easy hi hello thanks",
+    }.items()
+    for word in words.split()
 }
 
 # Conditions put on the answer: each makes it a little harder to get right.
-LIMITS = frozenset(
+_LIMITS = frozenset(
     [
         *("must", "only", "exactly", "never", "without", "at-least", "at-most", "unless"),
         *("except", "ensure", "strictly", "required", "nur", "genau", "ohne"),
@@ -110,45 +126,50 @@ LIMITS = frozenset(
 )
 
 
-class Phrase(Struct, frozen=True):
-    """Several words that say more together. Looked for only when its first word was found."""
+_PHRASES = (
+    Cue("root cause", "reason", 3, 2),
+    Cue("step by step", "reason", 2, 1),
+    Cue("trade off", "reason", 2, 2),
+    Cue("pros and cons", "reason", 3, 1),
+    Cue("given that", "reason", 1, 1),
+    Cue("race condition", "code", 3, 3),
+    Cue("time complexity", "code", 2, 2),
+    Cue("unit test", "code", 3, 0),
+    Cue("key points", "summarise", 3, 0),
+    Cue("main points", "summarise", 3, 0),
+    Cue("action items", "extract", 3, 0),
+    Cue("which of the following", "classify", 3, 0),
+    Cue("true or false", "classify", 3, 0),
+    Cue("how many", "mathematics", 2, 0),
+    Cue("schritt für schritt", "reason", 2, 1),
+    Cue("étape par étape", "reason", 2, 1),
+    Cue("paso a paso", "reason", 2, 1),
+)
 
-    text: str
-    cue: Cue
 
-
-PHRASES: Mapping[str, tuple[Phrase, ...]] = {
-    "root": (Phrase("root cause", Cue("reason", 3, 2)),),
-    "step": (Phrase("step by step", Cue("reason", 2, 1)),),
-    "trade": (Phrase("trade off", Cue("reason", 2, 2)),),
-    "pros": (Phrase("pros and cons", Cue("reason", 3, 1)),),
-    "race": (Phrase("race condition", Cue("code", 3, 3)),),
-    "unit": (Phrase("unit test", Cue("code", 3, 0)),),
-    "key": (Phrase("key points", Cue("summarise", 3, 0)),),
-    "main": (Phrase("main points", Cue("summarise", 3, 0)),),
-    "action": (Phrase("action items", Cue("extract", 3, 0)),),
-    "which": (Phrase("which of the following", Cue("classify", 3, 0)),),
-    "true": (Phrase("true or false", Cue("classify", 3, 0)),),
-    "how": (Phrase("how many", Cue("mathematics", 2, 0)),),
-    "time": (Phrase("time complexity", Cue("code", 2, 2)),),
-    "given": (Phrase("given that", Cue("reason", 1, 1)),),
-    "bring": (Phrase("bring auf den punkt", Cue("summarise", 3, 0)),),
-    "schritt": (Phrase("schritt für schritt", Cue("reason", 2, 1)),),
-    "étape": (Phrase("étape par étape", Cue("reason", 2, 1)),),
-    "paso": (Phrase("paso a paso", Cue("reason", 2, 1)),),
-}
+def _cue(word: str, kind: TaskKind | None, points: int) -> Cue:
+    return Cue(
+        word,
+        kind,
+        points,
+        hard=_HARD.get(word, 0),
+        limits=int(word in _LIMITS),
+        signs_of_code=int(word in _SOURCE),
+        phrases=tuple(phrase for phrase in _PHRASES if phrase.word.split()[0] == word),
+    )
 
 
 def _table() -> dict[str, Cue]:
-    hard = {word: points for points, words in _HARD.items() for word in words.split()}
-    table = {word: Cue(None, 0, points) for word, points in hard.items()}
-    table |= {word: Cue("code", 1, 0) for word in SOURCE}
+    heads = {phrase.word.split()[0] for phrase in _PHRASES}
+    table = {word: _cue(word, None, 0) for word in (*_HARD, *_LIMITS, *heads)}
+    table |= {word: _cue(word, "code", 1) for word in _SOURCE}
     for kind, groups in _KINDS.items():
         for points, words in groups.items():
-            table |= {word: Cue(kind, points, hard.get(word, 0)) for word in words.split()}
-    return table
+            table |= {word: _cue(word, kind, points) for word in words.split()}
+    # Entries for what ends a sentence cost less than taking every text's punctuation off.
+    return {word + mark: cue for word, cue in table.items() for mark in ("", *".,:;?!")}
 
 
 CUES: Mapping[str, Cue] = _table()
-WORDS = frozenset(CUES) | LIMITS | frozenset(PHRASES)
+WORDS = frozenset(CUES)
 """Every word worth noticing, for one intersection with the words of a text."""

@@ -36,6 +36,9 @@ COUNTING_DIALECTS = frozenset({"anthropic_messages"})
 HEALTHY = Vitals()
 
 
+Terms = tuple[tuple[str, Callable[["Offer", "Question"], str | None]], ...]
+
+
 class Question(Struct, frozen=True):
     """What is asked of every endpoint, worked out once."""
 
@@ -50,6 +53,8 @@ class Question(Struct, frozen=True):
     """Room the answer needs: what was asked for, else what is expected."""
     uncrossable: str
     """What of the request only its own dialect can carry; empty when all can cross."""
+    terms: Terms
+    """What an offer must meet: nothing but health, unless a budget or the request sets limits."""
 
 
 class Offer(Struct, frozen=True):
@@ -100,7 +105,12 @@ def padded(tokens: int) -> int:
 
 
 def _question(request: Request, task: Task, view: View) -> Question:
-    asked = request.max_output_tokens
+    asked, wishes = request.max_output_tokens, request.narrowing
+    limited = (
+        view.affordable_nano_usd is not None
+        or wishes.max_cost_nano_usd is not None
+        or wishes.max_latency_ms is not None
+    )
     return Question(
         request=request,
         task=task,
@@ -110,6 +120,7 @@ def _question(request: Request, task: Task, view: View) -> Question:
         longest_tokens=_longest_tokens(request, task),
         answer_tokens=task.output_tokens if asked is None else asked,
         uncrossable=_uncrossable(request),
+        terms=LIMITS + HEALTH if limited else HEALTH,
     )
 
 
@@ -257,12 +268,14 @@ FITNESS: tuple[tuple[str, Callable[[Endpoint, Question], str | None]], ...] = (
     ("context", _context),
     ("output", _output),
 )
-WILLINGNESS: tuple[tuple[str, Callable[[Offer, Question], str | None]], ...] = (
+LIMITS: Terms = (
     ("price", _price),
     ("price_unknown", _price_unknown),
     ("budget", _budget),
-    ("retired", _retired),
     ("latency", _latency),
+)
+HEALTH: Terms = (
+    ("retired", _retired),
     ("rate_limit", _rate_limit),
     ("health", _health),
 )
@@ -278,7 +291,7 @@ def _unfit(endpoint: Endpoint, question: Question) -> Rejected | None:
 
 
 def _unwilling(offer: Offer, question: Question) -> Rejected | None:
-    for rule, check in WILLINGNESS:
+    for rule, check in question.terms:
         reason = check(offer, question)
         if reason is not None:
             return Rejected(offer.endpoint.name, rule, reason)

@@ -8,13 +8,12 @@ from math import exp
 from fairlead.types.catalog import Model
 from fairlead.types.decision import Task
 
-STEEPNESS = 9.0
-HEADROOM = 0.15
-"""A model answers well (0.79) what is as difficult as it is strong: difficulty 1 is the best
-models' limit, not beyond it."""
+STEEPNESS = 10.0
+"""A model answers well every second task that is as difficult as it is strong, and three in four
+that are 0.11 easier."""
 
 
 def expected_quality(task: Task, model: Model) -> float:
     """From 0 to 1; rises with strength and falls with difficulty. Neither cost nor health is in
     it."""
-    return 1.0 / (1.0 + exp(STEEPNESS * (task.difficulty - model.strength - HEADROOM)))
+    return 1.0 / (1.0 + exp(STEEPNESS * (task.difficulty - model.strength)))

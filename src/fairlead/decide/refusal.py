@@ -103,8 +103,8 @@ _Render = Callable[[list[Rejected], Request, Considered, View], GatewayError]
 
 _CLOSEST_FIRST: tuple[tuple[frozenset[str], _Render], ...] = (
     (frozenset({"health", "rate_limit"}), _unavailable),
-    (frozenset({"latency"}), _beyond_wishes),
     (frozenset({"retired"}), _unavailable),
+    (frozenset({"latency"}), _beyond_wishes),
     (frozenset({"budget"}), _over_budget),
     (frozenset({"price_unknown"}), _unpriced),
     (frozenset({"price"}), _beyond_wishes),

@@ -51,34 +51,41 @@ def rank(offers: Sequence[Offer], task: Task, rule: Rule, dice: float) -> tuple[
     """Attempts, best first. The same offers and dice give the same order."""
     if not offers:
         return ()
-    scores = _scores(offers, task, rule.weights)
+    attempts = _scored(offers, task, rule.weights)
     if rule.ordered:
-        return _in_listed_order(offers, scores, rule.models, dice)
-    floor = FLOOR * max([score.quality for score in scores])
+        return _in_listed_order(offers, attempts, rule.models, dice)
+    floor = FLOOR * max([attempt.score.quality for attempt in attempts])
     above: list[Attempt] = []
     sunk: list[Attempt] = []
-    for offer, score in zip(offers, scores, strict=True):
-        healthy = offer.vitals.state != "half_open" and score.quality >= floor
-        (above if healthy else sunk).append(_attempt(offer, score))
-    above.sort(key=_order)
-    if not sunk:
-        return _spread(above, dice)
-    if above:
-        sunk = [_scaled(attempt, 0.5 * above[-1].score.total) for attempt in sunk]
-    sunk.sort(key=_order)
-    return _spread(above, dice) + _spread(sunk, dice)
+    for offer, attempt in zip(offers, attempts, strict=True):
+        healthy = offer.vitals.state != "half_open" and attempt.score.quality >= floor
+        (above if healthy else sunk).append(attempt)
+    first = _sorted(above, dice)
+    if first:
+        sunk = [_scaled(attempt, 0.5 * first[-1].score.total) for attempt in sunk]
+    return first + _sorted(sunk, dice)
 
 
-def _scores(offers: Sequence[Offer], task: Task, weights: Weights) -> list[Score]:
+def _scored(offers: Sequence[Offer], task: Task, weights: Weights) -> list[Attempt]:
     quality_share, cost_share, speed_share = _shares(weights)
-    costs = _utilities([offer.expected_nano_usd for offer in offers], COST_SPAN)
+    costs = _utilities(_costs(offers), COST_SPAN)
     speeds = _utilities([offer.expected_ms for offer in offers], TIME_SPAN)
-    scores = []
+    attempts = []
     for offer, cost, speed in zip(offers, costs, speeds, strict=True):
         quality = expected_quality(task, offer.endpoint.model) * offer.vitals.success
         total = quality_share * quality + cost_share * cost + speed_share * speed
-        scores.append(Score(total, quality, cost, speed))
-    return scores
+        attempts.append(
+            Attempt(
+                offer.endpoint,
+                offer.secret,
+                Score(total, quality, cost, speed),
+                offer.expected_nano_usd,
+                offer.worst_nano_usd,
+                offer.expected_ms,
+                offer.max_output_tokens,
+            )
+        )
+    return attempts
 
 
 def _shares(weights: Weights) -> tuple[float, float, float]:
@@ -88,33 +95,22 @@ def _shares(weights: Weights) -> tuple[float, float, float]:
     return weights.quality / whole, weights.cost / whole, weights.speed / whole
 
 
-def _utilities(
-    amounts: Sequence[int | None] | Sequence[float], span: tuple[float, float]
-) -> list[float]:
-    """1 for the least, 0 for the greatest if they are far apart; None counts as the greatest."""
-    known = [amount for amount in amounts if amount is not None]
-    greatest = max(known, default=0)
-    least = max(min(known, default=0), greatest / span[1])
+def _costs(offers: Sequence[Offer]) -> list[int]:
+    """Expected costs in nano-dollars, for comparison only: an unknown one counts as the dearest,
+    and as more than free."""
+    costs = [offer.expected_nano_usd for offer in offers]
+    dearest = max([cost for cost in costs if cost is not None], default=0)
+    return [max(dearest, 1) if cost is None else cost for cost in costs]
+
+
+def _utilities(amounts: Sequence[float], span: tuple[float, float]) -> list[float]:
+    """1 for the least, and 0 for the greatest where they are far enough apart."""
+    greatest = max(amounts)
+    least = max(min(amounts), greatest / span[1])
     if least <= 0:
-        return [0.0 if amount is None else 1.0 for amount in amounts]
+        return [1.0] * len(amounts)
     whole = log(max(greatest / least, span[0]))
-    pessimistic = 1.0 - log(greatest / least) / whole
-    return [
-        pessimistic if amount is None else 1.0 - log(max(amount / least, 1.0)) / whole
-        for amount in amounts
-    ]
-
-
-def _attempt(offer: Offer, score: Score) -> Attempt:
-    return Attempt(
-        offer.endpoint,
-        offer.secret,
-        score,
-        offer.expected_nano_usd,
-        offer.worst_nano_usd,
-        offer.expected_ms,
-        offer.max_output_tokens,
-    )
+    return [1.0 if amount <= least else 1.0 - log(amount / least) / whole for amount in amounts]
 
 
 def _order(attempt: Attempt) -> tuple[float, bool, int, str, str]:
@@ -129,27 +125,28 @@ def _scaled(attempt: Attempt, ceiling: float) -> Attempt:
     return replace(attempt, score=lowered)
 
 
-def _spread(attempts: list[Attempt], dice: float) -> tuple[Attempt, ...]:
-    """Let the dice say which of several equal endpoints of one model comes first."""
-    if len({attempt.score.total for attempt in attempts}) == len(attempts):
-        return tuple(attempts)
-    spread: list[Attempt] = []
-    for _, equals in groupby(attempts, key=lambda attempt: _order(attempt)[:-1]):
-        twins = [list(twin) for _, twin in groupby(equals, key=lambda a: a.endpoint.name)]
+def _sorted(attempts: Sequence[Attempt], dice: float) -> tuple[Attempt, ...]:
+    """Best first. Among equal endpoints of one model the dice say who comes first."""
+    totals = {-attempt.score.total: attempt for attempt in attempts}
+    if len(totals) == len(attempts):
+        return tuple([totals[total] for total in sorted(totals)])
+    ordered: list[Attempt] = []
+    for _, equals in groupby(sorted(attempts, key=_order), key=lambda one: _order(one)[:-1]):
+        twins = [list(twin) for _, twin in groupby(equals, key=lambda one: one.endpoint.name)]
         first = int(dice * len(twins))
         for twin in twins[first:] + twins[:first]:
-            spread += twin
-    return tuple(spread)
+            ordered += twin
+    return tuple(ordered)
 
 
 def _in_listed_order(
-    offers: Sequence[Offer], scores: Sequence[Score], models: Sequence[str], dice: float
+    offers: Sequence[Offer], attempts: Sequence[Attempt], models: Sequence[str], dice: float
 ) -> tuple[Attempt, ...]:
-    listed: dict[tuple[bool, int], list[Attempt]] = {}
-    for offer, score in zip(offers, scores, strict=True):
+    places: dict[tuple[bool, int], list[Attempt]] = {}
+    for offer, attempt in zip(offers, attempts, strict=True):
         place = (offer.vitals.state == "half_open", position(offer.endpoint, models) or 0)
-        listed.setdefault(place, []).append(_attempt(offer, score))
+        places.setdefault(place, []).append(attempt)
     ordered: tuple[Attempt, ...] = ()
-    for place in sorted(listed):
-        ordered += _spread(sorted(listed[place], key=_order), dice)
+    for place in sorted(places):
+        ordered += _sorted(places[place], dice)
     return ordered

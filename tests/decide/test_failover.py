@@ -1,0 +1,268 @@
+"""One row, one failure: who is asked next. Reliability notes 2.1, as a table."""
+
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from decide.pool import FLAGSHIP, LOCAL, MID, SMALL, attempt, changed, keyed
+from fairlead.decide.failover import LONGEST_WAIT_S, RULES, Rule, Tried, next_attempt, pause_s
+from fairlead.types.catalog import Endpoint
+from fairlead.types.decision import Attempt, Grant, Plan, Task
+from fairlead.types.errors import Failure, UpstreamError
+
+TWO_KEYS = keyed(FLAGSHIP, "key-1", "key-2")
+SIBLING = keyed(MID, "key-1")
+
+
+def attempts_of(*endpoints: Endpoint) -> tuple[Attempt, ...]:
+    return tuple(attempt(one, secret) for one in endpoints for secret in one.secrets or (None,))
+
+
+def plan_of(*endpoints: Endpoint, max_attempts: int = 5, deadline_s: float = 60.0) -> Plan:
+    attempts = attempts_of(*endpoints)
+    return Plan(
+        route="auto",
+        task=Task("chat", 0.1, 10, 10),
+        grant=Grant(frozenset(one.name for one in endpoints)),
+        attempts=attempts,
+        rejected=(),
+        max_attempts=max_attempts,
+        deadline_s=deadline_s,
+        reason="",
+    )
+
+
+def failed(one: Attempt, failure: Failure, retry_after_s: float | None = None) -> Tried:
+    return Tried(one, UpstreamError(failure, "it failed", retry_after_s=retry_after_s))
+
+
+def asked_next(
+    plan: Plan, *failures: Failure, retry_after_s: float | None = None
+) -> list[str | None]:
+    """Whom each failure in turn leads to."""
+    tried: list[Tried] = []
+    story: list[str | None] = []
+    current = next_attempt(plan, tried, 0.0, False)
+    for failure in failures:
+        assert current is not None
+        tried.append(failed(current, failure, retry_after_s))
+        current = next_attempt(plan, tried, 1.0, False)
+        story.append("#".join(filter(None, current.key)) if current else None)
+    return story
+
+
+def test_every_failure_has_a_rule() -> None:
+    assert set(RULES) == set(Failure)
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (Failure.RATE_LIMIT, Rule(same_endpoint=1, other_credential=True, gates=True)),
+        (Failure.QUOTA, Rule(other_credential=True, whole_credential=True, gates=True)),
+        (Failure.OVERLOADED, Rule(same_endpoint=1, trips_breaker=True)),
+        (Failure.TRANSIENT, Rule(same_endpoint=1, trips_breaker=True)),
+        (Failure.CONNECT, Rule(same_endpoint=1, trips_breaker=True)),
+        (Failure.SILENT, Rule(trips_breaker=True)),
+        (Failure.MODEL_GONE, Rule(retires=True)),
+        (Failure.CREDENTIAL, Rule(other_credential=True, whole_credential=True, gates=True)),
+        (Failure.CONTEXT_LENGTH, Rule(larger_context_only=True)),
+        (Failure.CONTENT_FILTER, Rule(elsewhere=False)),
+        (Failure.CALLER_FAULT, Rule(elsewhere=False)),
+        (Failure.BAD_SUCCESS, Rule(trips_breaker=True)),
+        (Failure.STREAM_BROKEN, Rule(trips_breaker=True)),
+    ],
+    ids=lambda value: value.value if isinstance(value, Failure) else "",
+)
+def test_what_follows_from_a_failure(failure: Failure, expected: Rule) -> None:
+    assert RULES[failure] == expected
+
+
+def test_the_first_is_the_plans_first() -> None:
+    first = next_attempt(plan_of(MID, SMALL), (), 0.0, False)
+
+    assert first is not None
+    assert first.endpoint == MID
+
+
+ELSEWHERE = [failure for failure in Failure if RULES[failure].elsewhere]
+
+
+@pytest.mark.parametrize("failure", ELSEWHERE)
+def test_elsewhere_comes_before_the_same_again(failure: Failure) -> None:
+    larger = changed(SMALL, context_tokens=500_000)
+
+    assert asked_next(plan_of(MID, larger), failure) == ["bolt/small"]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "failures", "expected"),
+    [
+        pytest.param(
+            (MID, SMALL), [Failure.CALLER_FAULT], [None], id="callers-fault-fails-everywhere"
+        ),
+        pytest.param((MID, SMALL), [Failure.CONTENT_FILTER], [None], id="filter-is-an-answer"),
+        pytest.param(
+            (MID,), [Failure.TRANSIENT] * 2, ["acme/mid", None], id="the-only-one-once-more"
+        ),
+        pytest.param((MID,), [Failure.OVERLOADED], ["acme/mid"], id="overloaded-once-more"),
+        pytest.param((MID,), [Failure.CONNECT], ["acme/mid"], id="unreachable-once-more"),
+        pytest.param((MID,), [Failure.SILENT], [None], id="silent-not-again"),
+        pytest.param((MID,), [Failure.BAD_SUCCESS], [None], id="wrong-answer-not-again"),
+        pytest.param((MID,), [Failure.STREAM_BROKEN], [None], id="broken-stream-not-again"),
+        pytest.param((MID,), [Failure.MODEL_GONE], [None], id="gone-not-again"),
+        pytest.param((MID,), [Failure.CREDENTIAL], [None], id="dead-key-not-again"),
+        pytest.param((MID,), [Failure.RATE_LIMIT], [None], id="limit-without-a-time-not-again"),
+        pytest.param(
+            (MID, SMALL),
+            [Failure.TRANSIENT] * 3,
+            ["bolt/small", "bolt/small", None],
+            id="only-the-last-again",
+        ),
+        pytest.param(
+            (TWO_KEYS, SMALL),
+            [Failure.RATE_LIMIT] * 2,
+            ["acme/flagship#key-2", "bolt/small"],
+            id="limit-other-key-first",
+        ),
+        pytest.param(
+            (TWO_KEYS, SMALL),
+            [Failure.QUOTA] * 2,
+            ["acme/flagship#key-2", "bolt/small"],
+            id="quota-other-key-first",
+        ),
+        pytest.param(
+            (SMALL, TWO_KEYS),
+            [Failure.TRANSIENT, Failure.CREDENTIAL],
+            ["acme/flagship#key-1", "acme/flagship#key-2"],
+            id="dead-key-other-key-first",
+        ),
+        pytest.param(
+            (TWO_KEYS, SMALL),
+            [Failure.OVERLOADED],
+            ["bolt/small"],
+            id="overload-is-not-the-keys-fault",
+        ),
+        pytest.param(
+            (keyed(FLAGSHIP, "key-1"), SIBLING, SMALL),
+            [Failure.CREDENTIAL, Failure.TRANSIENT],
+            ["bolt/small", "acme/mid#key-1"],
+            id="dead-key-elsewhere-last",
+        ),
+        pytest.param(
+            (keyed(FLAGSHIP, "key-1"), SIBLING, SMALL),
+            [Failure.RATE_LIMIT],
+            ["acme/mid#key-1"],
+            id="limited-key-serves-other-models",
+        ),
+        pytest.param(
+            (MID, SMALL, changed(LOCAL, context_tokens=300_000)),
+            [Failure.CONTEXT_LENGTH],
+            ["house/tiny"],
+            id="only-a-larger-context",
+        ),
+        pytest.param(
+            (MID, FLAGSHIP), [Failure.CONTEXT_LENGTH], [None], id="as-large-is-not-larger"
+        ),
+        pytest.param(
+            (MID, changed(FLAGSHIP, context_tokens=None)),
+            [Failure.CONTEXT_LENGTH],
+            [None],
+            id="unknown-is-not-larger",
+        ),
+        pytest.param(
+            (changed(MID, context_tokens=None), FLAGSHIP),
+            [Failure.CONTEXT_LENGTH],
+            ["acme/flagship"],
+            id="larger-than-unknown",
+        ),
+        pytest.param(
+            (MID, changed(FLAGSHIP, context_tokens=300_000), SMALL),
+            [Failure.CONTEXT_LENGTH, Failure.TRANSIENT],
+            ["acme/flagship", "acme/flagship"],
+            id="still-only-larger-two-hops-on",
+        ),
+        pytest.param(
+            (changed(MID, successor="tiny"), SMALL, LOCAL),
+            [Failure.MODEL_GONE],
+            ["house/tiny"],
+            id="successor-first",
+        ),
+        pytest.param(
+            (changed(MID, successor="unheard-of"), SMALL, LOCAL),
+            [Failure.MODEL_GONE],
+            ["bolt/small"],
+            id="successor-not-in-the-plan",
+        ),
+    ],
+)
+def test_who_is_next(
+    endpoints: Sequence[Endpoint], failures: Sequence[Failure], expected: list[str | None]
+) -> None:
+    assert asked_next(plan_of(*endpoints), *failures) == expected
+
+
+@pytest.mark.parametrize(
+    ("max_attempts", "elapsed_s", "answering", "expected"),
+    [
+        pytest.param(2, 1.0, False, True, id="budget-and-time-left"),
+        pytest.param(1, 1.0, False, False, id="no-attempt-left"),
+        pytest.param(2, 60.0, False, False, id="deadline-passed"),
+        pytest.param(2, 1.0, True, False, id="the-caller-has-read-some"),
+    ],
+)
+def test_when_to_stop(max_attempts: int, elapsed_s: float, answering: bool, expected: bool) -> None:
+    plan = plan_of(MID, SMALL, max_attempts=max_attempts)
+    tried = [failed(plan.attempts[0], Failure.TRANSIENT)]
+
+    assert (next_attempt(plan, tried, elapsed_s, answering) is not None) is expected
+
+
+@pytest.mark.parametrize(
+    ("failure", "retry_after_s", "deadline_s", "expected"),
+    [
+        pytest.param(Failure.RATE_LIMIT, LONGEST_WAIT_S, 60.0, True, id="short-wait"),
+        pytest.param(Failure.RATE_LIMIT, 2.6, 60.0, False, id="too-long-a-wait"),
+        pytest.param(Failure.RATE_LIMIT, 2.0, 3.0, False, id="wait-beyond-the-deadline"),
+        pytest.param(Failure.OVERLOADED, 30.0, 60.0, False, id="overloaded-for-long"),
+        pytest.param(Failure.OVERLOADED, None, 60.0, True, id="overloaded-it-did-not-say"),
+    ],
+)
+def test_the_only_endpoint_is_waited_for(
+    failure: Failure, retry_after_s: float | None, deadline_s: float, expected: bool
+) -> None:
+    plan = plan_of(MID, deadline_s=deadline_s)
+
+    again = asked_next(plan, failure, retry_after_s=retry_after_s)
+
+    assert again == (["acme/mid"] if expected else [None])
+
+
+@pytest.mark.parametrize(
+    ("repeated", "retry_after_s", "dice", "expected"),
+    [
+        pytest.param(False, 2.0, 0.5, 0.0, id="somebody-else-at-once"),
+        pytest.param(True, 2.0, 0.5, 2.0, id="as-long-as-it-asked"),
+        pytest.param(True, 9.0, 0.5, LONGEST_WAIT_S, id="but-not-longer"),
+        pytest.param(True, None, 0.0, 0.25, id="it-did-not-say"),
+        pytest.param(True, None, 0.5, 0.375, id="with-jitter"),
+    ],
+)
+def test_the_pause_before_an_attempt(
+    repeated: bool, retry_after_s: float | None, dice: float, expected: float
+) -> None:
+    last, other = attempts_of(MID, SMALL)
+    tried = [failed(last, Failure.OVERLOADED, retry_after_s)]
+
+    assert pause_s(last if repeated else other, tried, dice) == expected
+
+
+def test_no_pause_before_the_first() -> None:
+    assert pause_s(attempt(MID), (), 0.9) == 0.0
+
+
+def test_a_longer_plan_is_cut_by_its_budget() -> None:
+    plan = replace(plan_of(MID, SMALL, LOCAL), max_attempts=2)
+
+    assert asked_next(plan, Failure.TRANSIENT, Failure.TRANSIENT) == ["bolt/small", None]
