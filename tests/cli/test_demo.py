@@ -154,7 +154,7 @@ def test_the_screen_hides_no_failure() -> None:
     _, text = picture_of(STEP_1, FAILED, left_zone=2)
 
     assert "no endpoint" in text
-    assert "1 steps failed." in text
+    assert "1 step failed." in text
     assert "2 sensitive requests left their zone" in text
 
 

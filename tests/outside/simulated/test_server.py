@@ -428,7 +428,7 @@ async def test_the_log_is_the_truth_about_what_arrived(simulation: Simulation) -
     assert log.entries[0].body_sha256 == log.entries[2].body_sha256
 
 
-async def test_stopping_ends_even_a_silent_answer() -> None:
+async def test_nothing_listens_once_stopped() -> None:
     providers = SimulatedProviders(time_scale=0)
     addresses = await providers.start(only=("sim-house",))
     assert list(addresses) == ["sim-house"]

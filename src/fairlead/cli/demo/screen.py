@@ -146,7 +146,7 @@ def _why(done: Done) -> Text:
     why = Text(done.explained, style="red" if done.error else "dim")
     if done.home:
         why = Text.assemble((f"must stay in zone {done.home}; ", "yellow"), why)
-    why.highlight_regex(r"\S+ failed \(\w+\)", "red")
+    why.highlight_regex(r"\S+ failed \(\w+\)", "not dim red")
     return why
 
 
@@ -171,25 +171,34 @@ def _bill(total: Totals) -> Table:
         ("all to the flagship", flagship, "magenta"),
     ):
         cells = max(1, (amount or 0) * BAR_WIDTH // longest)
-        grid.add_row(title, Text(_dollars(amount), style="bold"), Text("█" * cells, style=tint))
+        grid.add_row(
+            title, Text(_dollars(amount), style="bold"), Text(" " * cells, style=f"on {tint}")
+        )
     return grid
 
 
 def _verdict(total: Totals, seconds: float) -> Text:
     cost, flagship = total.cost_nano_usd, total.flagship_nano_usd
-    text = Text(f"{total.steps} steps, {total.models_used} models, {total.failovers} failovers")
+    text = Text(
+        f"{_counted(total.steps, 'step')}, {_counted(total.models_used, 'model')}, "
+        f"{_counted(total.failovers, 'failover')}"
+    )
     if cost is not None and flagship:
         text.append(", ")
         text.append(f"{100 - 100 * cost // flagship}% saved", style="bold green")
     text.append(f", {seconds:.1f} s.\n")
     if total.failed:
-        text.append(f"{total.failed} steps failed.\n", style="bold red")
+        text.append(f"{_counted(total.failed, 'step')} failed.\n", style="bold red")
     if total.left_zone:
-        told = f"{total.left_zone} sensitive requests left their zone"
+        told = f"{_counted(total.left_zone, 'sensitive request')} left their zone"
         text.append(f"{told}, by the providers' own logs.", style="bold red")
     else:
         text.append("Personal data left its zone 0 times, by the providers' own logs.", "green")
     return text
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _dollars(nano_usd: int | None) -> str:
