@@ -27,7 +27,7 @@ STEP_1 = Done(
 STEP_2 = Done(
     2,
     "ticket",
-    "Read a customer's case",
+    "Read a customer case",
     task="extract",
     model="sim-local",
     endpoint="sim-house/sim-local",
@@ -135,7 +135,7 @@ def picture_of(*done: Done, left_zone: int = 0) -> tuple[str, str]:
         for each in done:
             shown.began(each.step, STEPS[each.step - 1])
             shown.done(each)
-        shown.closing(totals(done, left_zone), seconds=1.0)
+        shown.closing(totals(done, left_zone), elapsed_s=1.0, speed=5.0)
     text = picture.export_text(clear=False)
     return export_svg(picture), text
 
@@ -144,7 +144,7 @@ def test_the_screen_shows_who_answered_and_why() -> None:
     _, text = picture_of(STEP_1, STEP_2)
 
     assert re.search(r"1 Read the alert +extract +sim-swift +sim-south +1 +\$0.000002 +12 ms", text)
-    assert re.search(r"2 Read a customer's case +extract +sim-local .* 2 +free +1.5 s", text)
+    assert re.search(r"2 Read a customer case +extract +sim-local .* 2 +free +1.5 s", text)
     assert "must stay in zone local; sim-house/sim-other failed (transient)" in text
     assert "99% saved" in text
     assert "left its zone 0 times" in text

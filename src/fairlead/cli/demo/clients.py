@@ -76,7 +76,10 @@ class Clients:
 
     async def _embed(self, asking: Asking) -> Said:
         raw = await self._openai.embeddings.with_raw_response.create(
-            model=asking.step.model, input=list(asking.step.texts), extra_headers=asking.headers
+            model=asking.step.model,
+            input=list(asking.step.texts),
+            encoding_format="float",
+            extra_headers=asking.headers,
         )
         first, *others = [row.embedding for row in raw.parse().data]
         likeness = [sum(a * b for a, b in zip(first, other, strict=True)) for other in others]

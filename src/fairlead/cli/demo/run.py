@@ -72,10 +72,10 @@ async def _live(
     picture = recorder() if svg is not None else None
     began_s = monotonic()
     with Screen(Console(highlight=False), picture) as screen:
-        screen.opening(running.address, speed)
+        screen.opening(running.address)
         done = await Walk(running, simulated, screen).all()
         total = totals(done, len(simulated.log.outside(HOME_ZONE)))
-        screen.closing(total, monotonic() - began_s)
+        screen.closing(total, monotonic() - began_s, speed)
     if svg is not None and picture is not None:
         _draw(picture, svg)
     return total

@@ -13,12 +13,12 @@ from rich.text import Text
 from fairlead.cli.demo.result import Done, Totals
 from fairlead.cli.demo.story import STEPS, Step, Twist
 
-WIDTH = 94
-BAR_WIDTH = 60
-COLUMNS = (2, 22, 12, 13, 10, 5, 12, 8)
+WIDTH = 80
+BAR_WIDTH = 46
+COLUMNS = (2, 20, 11, 12, 9, 3, 9, 6)
 RIGHT = (0, 5, 6, 7)
 """Columns whose content is aligned to the right."""
-HEADINGS = ("", "step", "task", "model", "provider", "tries", "cost", "time")
+HEADINGS = ("", "step", "task", "model", "provider", "try", "cost", "time")
 TINTS = {"sim-large": "magenta", "sim-mid": "cyan", "sim-local": "yellow"}
 TINT = "green"
 """Of the small and cheap models."""
@@ -71,14 +71,9 @@ class Screen:
     ) -> None:
         self._live.stop()
 
-    def opening(self, address: str, speed: float) -> None:
-        pace = "" if speed == 1 else f", models at {speed:g}x speed"
-        self._print(
-            Text.assemble(
-                ("Fairlead demo", "bold"),
-                f": an incident in {len(STEPS)} steps, at {address}{pace}",
-            )
-        )
+    def opening(self, address: str) -> None:
+        told = f": an incident in {len(STEPS)} steps, through {address}"
+        self._print(Text.assemble(("Fairlead demo", "bold"), told))
         self._print(Text())
         self._print(_row(*(Text(heading, style="dim") for heading in HEADINGS)))
 
@@ -95,11 +90,11 @@ class Screen:
         self._live.update(Text(), refresh=True)
         self._print(Group(_result(done), _indented(_why(done))))
 
-    def closing(self, total: Totals, seconds: float) -> None:
+    def closing(self, total: Totals, elapsed_s: float, speed: float) -> None:
         self._print(Text())
         self._print(_bill(total))
         self._print(Text())
-        self._print(_verdict(total, seconds))
+        self._print(_verdict(total, elapsed_s, speed))
 
     def _print(self, what: RenderableType) -> None:
         for console in self._consoles:
@@ -143,7 +138,9 @@ def _result(done: Done) -> Table:
 
 
 def _why(done: Done) -> Text:
-    why = Text(done.explained, style="red" if done.error else "dim")
+    # Who answered stands in the line above, unless it is not who was chosen.
+    told = done.explained.removeprefix(f"{done.model}: ")
+    why = Text(told, style="red" if done.error else "dim")
     if done.home:
         why = Text.assemble((f"must stay in zone {done.home}; ", "yellow"), why)
     why.highlight_regex(r"\S+ failed \(\w+\)", "not dim red")
@@ -177,7 +174,7 @@ def _bill(total: Totals) -> Table:
     return grid
 
 
-def _verdict(total: Totals, seconds: float) -> Text:
+def _verdict(total: Totals, elapsed_s: float, speed: float) -> Text:
     cost, flagship = total.cost_nano_usd, total.flagship_nano_usd
     text = Text(
         f"{_counted(total.steps, 'step')}, {_counted(total.models_used, 'model')}, "
@@ -186,7 +183,7 @@ def _verdict(total: Totals, seconds: float) -> Text:
     if cost is not None and flagship:
         text.append(", ")
         text.append(f"{100 - 100 * cost // flagship}% saved", style="bold green")
-    text.append(f", {seconds:.1f} s.\n")
+    text.append(f", {elapsed_s:.1f} s with models at {speed:g} times their speed.\n")
     if total.failed:
         text.append(f"{_counted(total.failed, 'step')} failed.\n", style="bold red")
     if total.left_zone:

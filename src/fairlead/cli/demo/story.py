@@ -184,7 +184,7 @@ STEPS = (
     ),
     Step(
         "ticket",
-        "Read a customer's case",
+        "Read a customer case",
         "openai",
         "Extract what is needed for the refund from this customer's case: amount, date, parcel "
         f"and contact.\n\n{TICKET}",

@@ -1,7 +1,7 @@
 """Walks through the story: each step asked through the gateway, each answer put on record."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from string import Template
 from time import monotonic
 from typing import Protocol
@@ -12,23 +12,21 @@ from fairlead.cli.demo.clients import ERRORS, Asking, Clients, Said, ToolUse
 from fairlead.cli.demo.noise import server_log
 from fairlead.cli.demo.result import Done
 from fairlead.cli.demo.story import STEPS, Step, Twist
+from fairlead.outside.journal import Entry, Journal
 from fairlead.outside.simulated.providers import SimulatedProviders
-from fairlead.types.facts import Exchanged
+from fairlead.types.errors import NotFound
 
 LOG_CHARACTERS = 600_000
 """About 150,000 tokens."""
 RECORD_LOOKS, RECORD_LOOK_S = 400, 0.005
 
-Find = Callable[[str], Awaitable[Exchanged | None]]
-"""The journal's record of a request, by request id; None while there is none."""
-
 
 class Running(Struct, frozen=True):
-    """A gateway that serves."""
+    """A gateway that serves, and its record."""
 
     address: str
     """Such as ``http://127.0.0.1:41873``."""
-    find: Find
+    journal: Journal
 
 
 class Show(Protocol):
@@ -79,7 +77,7 @@ class Walk:
             return Done(number, step.name, step.title, latency_ms=elapsed_ms, error=str(error))
         elapsed_ms = (monotonic() - began_s) * 1000
         self._note(step, prompt, said)
-        record = await _on_record(self._running.find, said.headers["x-fairlead-request-id"])
+        record = await _on_record(self._running.journal, said.headers["x-fairlead-request-id"])
         endpoint = said.headers["x-fairlead-endpoint"]
         return Done(
             number,
@@ -90,11 +88,11 @@ class Walk:
             endpoint=endpoint,
             zone=self._zones.get(endpoint, "unknown"),
             attempts=int(said.headers["x-fairlead-attempts"]),
-            cost_nano_usd=record.cost_nano_usd,
-            flagship_nano_usd=record.baseline_nano_usd,
+            cost_nano_usd=record.cost_nano,
+            flagship_nano_usd=record.baseline_nano,
             latency_ms=elapsed_ms,
             why=said.headers["x-fairlead-reason"],
-            failed=tuple((tried.endpoint, tried.failure) for tried in record.attempts[:-1]),
+            failed=tuple((tried.endpoint, tried.failure) for tried in record.attempted[:-1]),
             home=step.zone,
         )
 
@@ -104,12 +102,11 @@ class Walk:
             self._tool_uses[step.name] = (prompt, said.tool_use)
 
 
-async def _on_record(find: Find, request_id: str) -> Exchanged:
-    """The journal is written in groups, so a record may follow the answer by a moment. Raises
-    LookupError when none does."""
+async def _on_record(journal: Journal, request_id: str) -> Entry:
+    """The journal is written in groups, so an entry may follow the answer by a moment. Raises
+    NotFound when none does."""
     for _ in range(RECORD_LOOKS):
-        record = await find(request_id)
-        if record is not None:
-            return record
+        with suppress(NotFound):
+            return await asyncio.to_thread(journal.find, request_id)
         await asyncio.sleep(RECORD_LOOK_S)
-    raise LookupError(f"the gateway answered {request_id} and did not write it down")
+    return await asyncio.to_thread(journal.find, request_id)
