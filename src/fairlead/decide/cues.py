@@ -39,7 +39,7 @@ _SOURCE = frozenset(
 
 # The whole task in a word: 3. A strong hint: 2. A hint: 1. English first, then German, French,
 # Spanish; a word that means something else in another of them is left out (resume, once, son).
-_KINDS: Mapping[TaskKind, Mapping[int, str]] = {
+KINDS: Mapping[TaskKind, Mapping[int, str]] = {
     "chat": {
         2: "hi hello hey thanks hallo danke bonjour merci hola gracias",
     },
@@ -163,7 +163,7 @@ def _table() -> dict[str, Cue]:
     heads = {phrase.word.split()[0] for phrase in _PHRASES}
     table = {word: _cue(word, None, 0) for word in (*_HARD, *_LIMITS, *heads)}
     table |= {word: _cue(word, "code", 1) for word in _SOURCE}
-    for kind, groups in _KINDS.items():
+    for kind, groups in KINDS.items():
         for points, words in groups.items():
             table |= {word: _cue(word, kind, points) for word in words.split()}
     # Entries for what ends a sentence cost less than taking every text's punctuation off.

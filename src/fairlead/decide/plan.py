@@ -113,4 +113,5 @@ def _advantage(first: Attempt, best: Attempt) -> str:
         return f" at {100 * cost // best_cost}% of the cost of {name}"
     if first.expected_ms < best.expected_ms:
         return f" and {best.expected_ms / first.expected_ms:.1f} times as fast as {name}"
-    return f", on balance ahead of {name}"
+    # Neither dearer nor slower and yet better: only its breaker, on trial, puts it behind.
+    return f"; {name} is on trial"

@@ -4,7 +4,7 @@ from fairlead.types.catalog import Route, Rule, Weights
 
 # Tuned on markets of a flagship, a middle, a small and a local model: what most models can do goes
 # to a small one, and a tenfold price has to buy a quarter more good answers.
-BALANCED = Weights(quality=8, cost=2, speed=1)
+BALANCED = Weights(quality=9, cost=2, speed=1)
 
 
 def default_routes() -> tuple[Route, ...]:

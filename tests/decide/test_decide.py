@@ -1,0 +1,119 @@
+"""The five steps together: pure, narrow, and always able to say why."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decide.pool import ANYONE, MARKET, MID, SMALL, ask, catalog, keyed, view
+from fairlead.decide import consider, decide
+from fairlead.decide.explain import as_json
+from fairlead.types.catalog import Route, Rule, When
+from fairlead.types.chat import Narrowing
+from fairlead.types.decision import Caller, Vitals
+from fairlead.types.errors import Forbidden, UnknownModel
+
+HARD = "Analyse the trade-offs of event sourcing for a distributed ledger."
+
+
+def test_everyone_is_accounted_for() -> None:
+    considered = consider(ask(narrowing=Narrowing(zones=("cloud",))), ANYONE, view())
+    named = [one.endpoint.name for one in considered.attempts]
+    named += [one.endpoint for one in considered.rejected]
+
+    assert sorted(named) == sorted(one.name for one in MARKET)
+
+
+def test_a_plan_never_leaves_its_grant() -> None:
+    plan = decide(ask(), Caller("k", "k", zones=("local",)), view())
+
+    assert {one.endpoint.name for one in plan.attempts} <= plan.grant.endpoints == {"house/tiny"}
+
+
+def test_a_model_by_name_is_answered_by_that_model() -> None:
+    plan = decide(ask(HARD, model="small"), ANYONE, view())
+
+    assert plan.route == "small"
+    assert [one.endpoint for one in plan.attempts] == [SMALL]
+
+
+def test_rules_of_a_route_answer_by_task() -> None:
+    route = Route(
+        name="mixed",
+        rules=(
+            Rule(when=When(difficulty_over=0.6), ordered=True, models=("flagship", "mid")),
+            Rule(models=("small", "tiny")),
+        ),
+    )
+    now = view(catalog=catalog(*MARKET, routes=(route,)))
+
+    hard, easy = (decide(ask(text, model="mixed"), ANYONE, now) for text in (HARD, "hello"))
+
+    assert [one.endpoint.model.name for one in hard.attempts] == ["flagship", "mid"]
+    assert [one.endpoint.model.name for one in easy.attempts] == ["small", "tiny"]
+
+
+def test_a_sick_endpoint_loses_to_a_healthy_one() -> None:
+    sick = {("bolt/small", ""): Vitals(success=0.5)}
+
+    assert decide(ask(), ANYONE, view(SMALL, MID)).attempts[0].endpoint is SMALL
+    assert decide(ask(), ANYONE, view(SMALL, MID, vitals=sick)).attempts[0].endpoint is MID
+
+
+def test_two_credentials_are_two_attempts() -> None:
+    plan = decide(ask(), ANYONE, view(keyed(MID, "key-1", "key-2")))
+
+    assert [one.key for one in plan.attempts] == [("acme/mid", "key-1"), ("acme/mid", "key-2")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "caller", "error"),
+    [
+        (ask(model="gpt-99"), ANYONE, UnknownModel),
+        (ask(model="auto"), Caller("k", "k", routes=("best",)), Forbidden),
+    ],
+    ids=["unknown", "not-allowed"],
+)
+def test_without_a_route_there_is_nothing_to_consider(
+    request_: object, caller: Caller, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        consider(request_, caller, view())  # type: ignore[arg-type]
+
+
+@given(st.text(max_size=300), st.sampled_from(["auto", "best", "cheap", "fast"]))
+def test_same_inputs_same_plan(text: str, route: str) -> None:
+    first, second = (decide(ask(text, model=route), ANYONE, view()) for _ in range(2))
+
+    assert as_json(first) == as_json(second)
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from decide.pool import ANYONE, ask, view
+from fairlead.decide import decide
+from fairlead.decide.explain import as_json
+sys.stdout.buffer.write(as_json(decide(ask(sys.argv[2]), ANYONE, view())))
+"""
+
+
+def test_same_plan_in_every_process() -> None:
+    """Words are found through sets, whose order differs from one process to the next."""
+    text = (
+        "Analyse, prove and calculate: plan the design of a Python class, why, if so."
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), text],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+
+    assert len(told) == 1
