@@ -238,14 +238,17 @@ LARGEST = 2**53
 """A lie about tokens is recorded as this; SQLite's integers end not far beyond."""
 
 
-def _tokens(usage: Usage) -> tuple[int, int, int, int]:
-    return (
-        min(usage.input_tokens, LARGEST),
-        min(usage.output_tokens, LARGEST),
-        min(usage.cached_read_tokens, LARGEST),
-        min(usage.reasoning_tokens, LARGEST),
+def _tokens(usage: Usage) -> tuple[int, ...]:
+    tokens: tuple[int, ...] = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_read_tokens,
+        usage.reasoning_tokens,
     )
+    if max(tokens) > LARGEST:
+        tokens = tuple(min(count, LARGEST) for count in tokens)
+    return tokens
 
 
 def _amount(nano_usd: int | None) -> int | None:
-    return None if nano_usd is None else min(nano_usd, LARGEST)
+    return nano_usd if nano_usd is None or nano_usd < LARGEST else LARGEST

@@ -26,7 +26,7 @@ MOST_SERIES = 2000
 reloaded for months has many names: beyond this they are all counted as ``other``."""
 OTHER = "other"
 LARGEST = 2**53
-"""An endpoint may report any number of tokens; what is shown must fit a float."""
+"""An endpoint may report any number of tokens, and what is shown must fit a float."""
 
 FAST_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 SLOW_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -50,12 +50,12 @@ class Counter:
         counts = self.counts
         if labels not in counts and len(counts) >= MOST_SERIES:
             labels = (OTHER,) * len(self.labels)
-        counts[labels] = counts.get(labels, 0) + min(count, LARGEST)
+        counts[labels] = counts.get(labels, 0) + count
 
     def family(self) -> Metric:
         family = CounterMetricFamily(self.name, self.help, labels=self.labels)
         for labels, count in self.counts.items():
-            family.add_metric(labels, count / self.unit)
+            family.add_metric(labels, min(count, LARGEST) / self.unit)
         return family
 
 

@@ -32,9 +32,10 @@ class Outcomes:
 
     def add(self, good: bool, now_s: float) -> None:
         slot = int(now_s / SLOT_S)
-        for stale in range(max(self._slot, slot - SLOTS) + 1, slot + 1):
-            self._good[stale % SLOTS] = self._bad[stale % SLOTS] = 0
-        self._slot = max(self._slot, slot)
+        if slot > self._slot:
+            for stale in range(max(self._slot, slot - SLOTS) + 1, slot + 1):
+                self._good[stale % SLOTS] = self._bad[stale % SLOTS] = 0
+            self._slot = slot
         (self._good if good else self._bad)[self._slot % SLOTS] += 1
 
     def are_poor(self) -> bool:

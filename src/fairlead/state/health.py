@@ -83,6 +83,8 @@ class Record:
         return 1.0 - fault if fault > 1.0 - FORGIVEN else 1.0
 
     def judge(self, good: bool, now_s: float) -> None:
+        if good and self.success == 1.0:
+            return
         success = self.success_now(now_s)
         self.success = success + SUCCESS_WEIGHT * (good - success)
         self.success_at_s = now_s
