@@ -103,9 +103,7 @@ sys.stdout.buffer.write(as_json(decide(ask(sys.argv[2]), ANYONE, view())))
 
 def test_same_plan_in_every_process() -> None:
     """Words are found through sets, whose order differs from one process to the next."""
-    text = (
-        "Analyse, prove and calculate: plan the design of a Python class, why, if so."
-    )
+    text = "Analyse, prove and calculate: plan the design of a Python class, why, if so."
     told = {
         subprocess.run(
             [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), text],

@@ -196,8 +196,8 @@ def test_refusals(
 @pytest.mark.parametrize(
     ("narrowing", "param"),
     [
-        (Narrowing(max_cost_nano_usd=1), "max_cost_usd"),
-        (Narrowing(max_latency_ms=1), "max_latency_ms"),
+        (Narrowing(max_cost_nano_usd=1), "max_cost"),
+        (Narrowing(max_latency_ms=1), "max_latency"),
     ],
     ids=["cost", "latency"],
 )

@@ -78,10 +78,13 @@ def grant(
         )
         if patterns
     ]
+    endpoints = scope(route, view.catalog)
+    if not zones and not lists:
+        return Grant(frozenset([endpoint.name for endpoint in endpoints])), ()
     allowed: list[str] = []
     rejected: list[Rejected] = []
-    for endpoint in scope(route, view.catalog):
-        refusal = _refusal(endpoint, zones, lists) if zones or lists else None
+    for endpoint in endpoints:
+        refusal = _refusal(endpoint, zones, lists)
         if refusal is None:
             allowed.append(endpoint.name)
         else:

@@ -51,7 +51,7 @@ def _over_budget(
 def _beyond_wishes(
     near: list[Rejected], request: Request, considered: Considered, view: View
 ) -> GatewayError:
-    param = "max_latency_ms" if near[0].rule == "latency" else "max_cost_usd"
+    param = "max_latency" if near[0].rule == "latency" else "max_cost"
     return BadRequest(
         f"no permitted endpoint keeps within the request's limits: {_counted(near)}", param=param
     )
