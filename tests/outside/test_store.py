@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from fairlead.outside import database, pepper, store
-from fairlead.outside.group import LOTS
+from fairlead.outside.group import LOTS, Group
 from fairlead.outside.schema import LEDGER, MIGRATIONS, Migration
 from fairlead.outside.store import Store
 from fairlead.types.errors import OurError, Overloaded
@@ -243,6 +243,20 @@ async def test_a_row_no_table_takes_fails_alone(opened: Store, value: int | str)
     assert [type(result) for result in results] == [type(None), Overloaded, type(None)]
     assert count(opened) == 2
     assert opened.rows_waiting == 0
+
+
+async def test_groups_that_join_keep_who_waits_for_what() -> None:
+    loop = asyncio.get_running_loop()
+    first, later = Group(), Group()
+    first.add(ADD, ("a",))
+    waits = loop.create_future()
+    later.add("other", ("b",))
+    later.waiters.append((waits, ADD, later.add(ADD, ("c",))))
+    first.join(later)
+
+    assert first.rows == {ADD: [("a",), ("c",)], "other": [("b",)]}
+    assert first.waiters == [(waits, ADD, 1)]
+    assert first.count == 3
 
 
 # At once, for commands.

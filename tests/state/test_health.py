@@ -223,6 +223,12 @@ def test_an_attempt_that_was_kept_back_does_not_end_the_probe() -> None:
     assert vitals(told, now_s + 1).state == "closed"
 
 
+def test_what_was_never_sent_is_nobodys_failure() -> None:
+    told = after(Failure.OVERLOADED, 5, id="")
+
+    assert vitals(told) == Vitals()
+
+
 def test_an_endpoint_that_was_never_asked_may_be() -> None:
     assert health().begin(KEY, START_S)
 

@@ -351,6 +351,17 @@ async def test_the_next_start_settles_orphans_at_their_reserve(store: Store) -> 
     assert ledger.affordable_nano_usd(limited, NOON_MS) == 1000 - 60 - 70
 
 
+async def test_a_settle_that_comes_after_all_changes_nothing(store: Store) -> None:
+    before, limited = Ledger(store), caller(day=1000)
+    held = hold(before, limited, 70)
+    await store.flush()
+    Ledger(store).recover(NOON_MS)
+    await before.settle(held, attempted(cost_nano_usd=60), NOON_MS)
+
+    assert [tuple(row) for row in store.read("SELECT nano FROM settle")] == [(70,)]
+    assert spend(store)["k1", "day:2026-11-24"] == 70
+
+
 UNEQUAL = """
 SELECT * FROM
   (SELECT key_id, 'day:' || day AS "window", sum(nano) AS settled FROM settle GROUP BY 1, 2
