@@ -1,0 +1,97 @@
+"""What a configuration file says, as frozen values: sound in itself, not yet held against what
+exists. Holds credentials by reference only."""
+
+import ipaddress
+import os.path
+
+from msgspec import Struct, field
+
+from fairlead.outside.config.problems import NOWHERE, Place, Source
+from fairlead.types.catalog import Capability, Modality, Rates, Route, Secret, Timeouts
+
+
+def default_data() -> str:
+    return os.path.expanduser("~/.local/share/fairlead")
+
+
+class ProviderSettings(Struct, frozen=True):
+    """All defaults filled in."""
+
+    name: str
+    kind: str = ""
+    """A name in KINDS, or empty for a provider that none of them describes."""
+    address: str = ""
+    dialect: str = "openai_chat"
+    signer: str = "none"
+    secrets: tuple[Secret, ...] = ()
+    zone: str = "cloud"
+    timeouts: Timeouts = Timeouts()
+    first_token_ms: float = 800.0
+    tokens_per_s: float = 60.0
+    place: Place = NOWHERE
+    secret_places: tuple[Place, ...] = ()
+    """One for each of ``secrets``; the provider's own for a credential that goes without saying."""
+
+
+class ModelSettings(Struct, frozen=True):
+    """One model at one provider. None: as the catalogue has it."""
+
+    name: str
+    at: str
+    upstream_model: str = ""
+    """Empty: the same as ``name``."""
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    rates: Rates | None = None
+    strength: float | None = None
+    accepts: frozenset[Modality] | None = None
+    gains: frozenset[Capability] = frozenset()
+    loses: frozenset[Capability] = frozenset()
+
+
+class Listen(Struct, frozen=True):
+    host: str = "127.0.0.1"
+    port: int = 4600
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class ServerSettings(Struct, frozen=True):
+    listen: Listen = Listen()
+    data: str = field(default_factory=default_data)
+    """Folder of the ledger and the journal, ``~`` expanded."""
+    baseline: str = ""
+    log: str = "stderr"
+    """``stderr``, ``stdout``, ``none``, or a file."""
+    max_body_bytes: int = 32 << 20
+    discover: bool = True
+
+
+class Use(Struct, frozen=True):
+    """A name that must exist elsewhere, and where it was written."""
+
+    of: str
+    """``provider``, ``model`` or ``zone``."""
+    name: str
+    place: Place
+
+
+class Settings(Struct, frozen=True):
+    providers: tuple[ProviderSettings, ...] = ()
+    models: tuple[ModelSettings, ...] = ()
+    routes: tuple[Route, ...] = ()
+    server: ServerSettings = ServerSettings()
+    absent: tuple[str, ...] = ()
+    """Providers kept out because none of their credentials is there."""
+    warnings: tuple[str, ...] = ()
+    """What deserves attention and stops nothing; one line each."""
+    uses: tuple[Use, ...] = ()
+    source: Source = Source("fairlead.yaml")
