@@ -123,12 +123,12 @@ class Clients:
             raw = await create(**body, stream=True, extra_headers=asking.headers)
             texts = [
                 event.delta.text
-                async for event in raw.parse()
+                async for event in await raw.parse()
                 if event.type == "content_block_delta" and event.delta.type == "text_delta"
             ]
             return Said("".join(texts), raw.headers)
         raw = await create(**body, extra_headers=asking.headers)
-        blocks = raw.parse().content
+        blocks = (await raw.parse()).content
         return Said("".join(block.text for block in blocks if block.type == "text"), raw.headers)
 
 

@@ -36,7 +36,7 @@ class Done(Struct, frozen=True):
         if self.error:
             return self.error
         mishaps = ", ".join(f"{endpoint} failed ({failure})" for endpoint, failure in self.failed)
-        return f"{mishaps}; {self.why}" if mishaps else self.why
+        return f"{mishaps}; first choice was {self.why}" if mishaps else self.why
 
 
 class Totals(Struct, frozen=True):

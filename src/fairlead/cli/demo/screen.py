@@ -168,9 +168,7 @@ def _bill(total: Totals) -> Table:
         ("all to the flagship", flagship, "magenta"),
     ):
         cells = max(1, (amount or 0) * BAR_WIDTH // longest)
-        grid.add_row(
-            title, Text(_dollars(amount), style="bold"), Text(" " * cells, style=f"on {tint}")
-        )
+        grid.add_row(title, Text(_dollars(amount), style="bold"), Text("━" * cells, style=tint))
     return grid
 
 
@@ -183,7 +181,7 @@ def _verdict(total: Totals, elapsed_s: float, speed: float) -> Text:
     if cost is not None and flagship:
         text.append(", ")
         text.append(f"{100 - 100 * cost // flagship}% saved", style="bold green")
-    text.append(f", {elapsed_s:.1f} s with models at {speed:g} times their speed.\n")
+    text.append(f", {elapsed_s:.1f} s (models at {speed:g}x speed).\n")
     if total.failed:
         text.append(f"{_counted(total.failed, 'step')} failed.\n", style="bold red")
     if total.left_zone:

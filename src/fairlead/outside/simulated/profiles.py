@@ -69,7 +69,7 @@ MID = Model(
     accepts=frozenset({"text", "image"}),
     can=CHAT | {"reasoning"},
     prices=_price(input=300, output=1500, cached_read=30, cached_write=375),
-    strength=0.67,
+    strength=0.82,
     released="2026-05-01",
 )
 SWIFT = Model(
@@ -78,7 +78,7 @@ SWIFT = Model(
     max_output_tokens=16_000,
     can=CHAT,
     prices=_price(input=10, output=40),
-    strength=0.36,
+    strength=0.5,
     released="2025-09-01",
     successor="sim-swift-2",
 )
@@ -88,7 +88,7 @@ SWIFT_2 = Model(
     max_output_tokens=16_000,
     can=CHAT,
     prices=_price(input=15, output=60),
-    strength=0.38,
+    strength=0.51,
     released="2026-09-01",
 )
 LONGVIEW = Model(
@@ -97,7 +97,7 @@ LONGVIEW = Model(
     max_output_tokens=32_000,
     can=CHAT,
     prices=_price(input=20, output=80, cached_read=5),
-    strength=0.4,
+    strength=0.56,
     released="2026-06-01",
 )
 LOCAL = Model(
@@ -106,7 +106,7 @@ LOCAL = Model(
     max_output_tokens=8_000,
     can=CHAT,
     prices=FREE,
-    strength=0.3,
+    strength=0.4,
     open_weights=True,
     released="2026-03-01",
 )
