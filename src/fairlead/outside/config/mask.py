@@ -11,12 +11,12 @@ VENDOR_KEY = re.compile(
 )
 """How vendors' keys begin."""
 
-LONG_TOKEN = re.compile(r"(?=[\w+/=-]*[0-9])(?=[\w+/=-]*[A-Za-z])[\w+/=-]{32,}")
-"""Long, unbroken, of letters and digits: no model or host is named like that."""
+LONG_TOKEN = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{32,}")
+"""Long, unbroken, of letters and digits: no model, host or folder is named like that."""
 
 AFTER_NAME = re.compile(
-    r"""(?ix) ["']? [\w-]* (?:api_?-?key|secret|passw(?:or)?d|credential) [\w-]* ["']? \s* : \s*
-        (?! [\[{|>] ) ( [^\s,}\]][^,}\]\r\n]* )"""
+    r"""(?ix) (?<! [\w-] ) [\w-]{0,30} (?: api_?-?key | secret | passw(?:or)?d | credential )
+        [\w-]{0,30} ["']? [ \t]* : [ \t]* (?! [\[{|>] ) ( [^\s,}\]] [^,}\]\r\n]* )"""
 )
 """What follows a telling name on its line, unless that opens a map, a list or a block."""
 

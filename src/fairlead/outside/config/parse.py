@@ -69,11 +69,11 @@ def parse(text: str, name: str = DEFAULT_NAME) -> Settings:
     """``name`` is the file's, for messages; relative paths start at its folder. Raises
     ConfigError."""
     try:
-        root, mistakes = read(text)
+        document = read(text)
     except Mistake as mistake:
         raise ConfigError((Source(name, masked_lines(text)).problem(mistake),)) from None
-    reading = Reading(str(Path(name).parent), mistakes)
-    parsed = list(attempt(struct(TOP, Settings), root, reading))
+    reading = Reading(str(Path(name).parent), document)
+    parsed = list(attempt(struct(TOP, Settings), document.root, reading))
     source = Source(name, masked_lines(text, reading.secret_spans))
     if reading.mistakes:
         raise ConfigError(source.problem(mistake) for mistake in reading.mistakes)

@@ -17,7 +17,14 @@ MAX_NODES = 20_000
 MAX_DEPTH = 20
 
 NULL_TAG = "tag:yaml.org,2002:null"
-PLAIN_TAGS = "tag:yaml.org,2002:"
+# What a value without a tag gets (YAML 1.1 types, yaml.org/type).
+PLAIN_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}"
+    for kind in (
+        *("str", "int", "float", "bool", "null", "timestamp", "merge", "value"),
+        *("map", "seq"),
+    )
+)
 
 
 class Leaf(Struct, frozen=True):
@@ -46,11 +53,17 @@ class Fields(Struct, frozen=True):
 Node = Leaf | Items | Fields
 
 
-def read(text: str) -> tuple[Node, list[Mistake]]:
-    """The document's node (an empty leaf for an empty file), and keys that are wrong as such.
+class Document(Struct, frozen=True):
+    root: Node
+    """An empty leaf when there is nothing."""
+    mistakes: tuple[Mistake, ...] = ()
+    """What is wrong with keys and tags as such."""
+    unread: tuple[tuple[int, int], ...] = ()
+    """Spans that came to nothing, and that nobody can vouch for."""
 
-    Raises Mistake when nothing can be made of the text.
-    """
+
+def read(text: str) -> Document:
+    """Raises Mistake when nothing can be made of the text."""
     if len(text) > MAX_CHARS:
         raise Mistake(f"the file is larger than {MAX_CHARS // 1024} KiB")
     try:
@@ -65,9 +78,9 @@ def read(text: str) -> tuple[Node, list[Mistake]]:
         # PyYAML lets these through from escapes beyond Unicode and malformed directives.
         raise Mistake("an escape sequence or directive is not valid YAML") from None
     if root is None:
-        return Leaf("", Place(1), (0, 0), null=True), []
+        return Document(Leaf("", Place(1), (0, 0), null=True))
     walk = _Walk()
-    return walk.node(root, 0), walk.mistakes
+    return Document(walk.node(root, 0), tuple(walk.mistakes), tuple(walk.unread))
 
 
 def syntax_mistake(error: yaml.MarkedYAMLError) -> Mistake:
@@ -90,6 +103,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self.mistakes: list[Mistake] = []
+        self.unread: list[tuple[int, int]] = []
         self._nodes = 0
 
     def node(self, node: yaml.Node, depth: int) -> Node:
@@ -99,7 +113,7 @@ class _Walk:
             raise Mistake(f"more than {MAX_NODES} values, aliases followed", place=place)
         if depth > MAX_DEPTH:
             raise Mistake("nested too deeply", place=place)
-        if not node.tag.startswith(PLAIN_TAGS):
+        if node.tag not in PLAIN_TAGS:
             self.mistakes.append(
                 Mistake(f"tags are not used here: {quoted(node.tag)}", place=place)
             )
@@ -116,6 +130,7 @@ class _Walk:
             key, value = self.node(yaml_key, depth), self.node(yaml_value, depth)
             if not isinstance(key, Leaf) or not key.text:
                 self.mistakes.append(Mistake("a key must be plain text", place=key.place))
+                self.unread += [key.span, value.span]
                 continue
             if key.text in first:
                 hint = f"first given on line {first[key.text]}"

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from fairlead.outside.config.mask import TELLING_NAME
 from fairlead.outside.config.problems import Mistake, did_you_mean, quoted
-from fairlead.outside.config.read import Fields, Items, Leaf, Node
+from fairlead.outside.config.read import Document, Fields, Items, Leaf, Node
 from fairlead.outside.config.settings import Use
 
 T = TypeVar("T")
@@ -17,13 +17,13 @@ T = TypeVar("T")
 class Reading:
     """What is gathered on one way through a file."""
 
-    def __init__(self, folder: str, mistakes: list[Mistake]) -> None:
+    def __init__(self, folder: str, document: Document) -> None:
         self.folder = folder
         """Relative paths in the file start here."""
-        self.mistakes = mistakes
+        self.mistakes = list(document.mistakes)
         self.warnings: list[Mistake] = []
         self.uses: list[Use] = []
-        self.secret_spans: list[tuple[int, int]] = []
+        self.secret_spans = list(document.unread)
 
     def hide(self, node: Node) -> None:
         """Never show what this node holds."""

@@ -131,12 +131,13 @@ def secret(node: Node, reading: Reading) -> tuple[Secret, Place]:
             else "use {env: NAME} or {file: /path}"
         )
         raise Mistake("a credential may not stand in this file", hint, node.place)
-    for key, value in node.fields:
-        if key.text not in SECRET:
-            reading.hide(value)
-    found = known_fields(node, SECRET, reading)
-    if len(node.fields) != 1:
+    strange = [field for field in node.fields if field[0].text not in SECRET]
+    for key, value in strange:
+        reading.hide(key)
+        reading.hide(value)
+    if strange or len(node.fields) != 1:
         raise Mistake("name one source of the credential", "{env: NAME} or {file: /path}")
+    found = known_fields(node, SECRET, reading)
     env, file = str(found.get("env", "")), str(found.get("file", ""))
     return Secret(id=f"env:{env}" if env else f"file:{file}", env=env, file=file), node.place
 
