@@ -76,7 +76,7 @@ def _endpoint_facets(endpoint: Endpoint) -> Facets:
         "name there": endpoint.upstream_model,
         "context": _known(model.context_tokens),
         "max output": _known(model.max_output_tokens),
-        "price": _words(_price(price) for price in model.prices),
+        "price": _words((_price(price) for price in model.prices), "unknown"),
         "strength": f"{model.strength:g}",
         "capabilities": _words(sorted(model.can)),
         "accepts": _words(sorted(model.accepts)),
@@ -96,7 +96,7 @@ def _route_facets(route: Route) -> Facets:
         "zones": _words(route.zones, "any"),
         "attempts": str(route.max_attempts),
         "deadline": f"{route.deadline_s:g}s",
-        "description": repr(route.description),
+        "description": route.description or "none",
     }
     for number, rule in enumerate(route.rules, 1):
         prefix = f"rule {number} " if number > 1 else ""
@@ -106,12 +106,15 @@ def _route_facets(route: Route) -> Facets:
 
 def _rule_facets(rule: Rule) -> Facets:
     stated = msgspec.structs.asdict(rule.when).items()
+    when = (
+        f"{name} {_words(value) if isinstance(value, tuple) else value}"
+        for name, value in stated
+        if value not in (None, ())
+    )
     weights = rule.weights
     ratio = f"{weights.quality:g}/{weights.cost:g}/{weights.speed:g}"
     return {
-        "when": _words(
-            (f"{name} {value}" for name, value in stated if value not in (None, ())), "always"
-        ),
+        "when": _words(when, "always"),
         "models": _words(rule.models, "all"),
         "weights": "in order" if rule.ordered else ratio,
     }
