@@ -10,6 +10,7 @@
     . MethodNotAllowed      405
     . RequestTimeout        408  the body did not arrive in time
     . TooLarge              413  the body exceeds the limit
+    . HeadersTooLarge       431  a header, or all of them, exceed the limit
   - PolicyError             the rules say no
     . OverBudget            402  a hard budget is used up
     . Forbidden             403  the key may not use this route, or no permitted endpoint is left
@@ -108,6 +109,11 @@ class RequestTimeout(CallerError):
 class TooLarge(CallerError):
     status = 413
     code = "request_too_large"
+
+
+class HeadersTooLarge(CallerError):
+    status = 431
+    code = "headers_too_large"
 
 
 class PolicyError(GatewayError):

@@ -1,0 +1,49 @@
+# Every target makes what it needs: .venv is built from the lock file on first use.
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test check serve bench bench-json lock format clean
+
+demo: $(STAMP)          ## run the twenty-step workflow through a real gateway
+	@$(BIN)/fairlead demo
+
+test: $(STAMP)          ## the whole test suite
+	@$(BIN)/pytest -q -n auto --dist loadfile
+
+check: $(STAMP)         ## format, lint, types, floors
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q tests/test_floors.py
+
+serve: $(STAMP)         ## serve with what is found on this machine
+	@$(BIN)/fairlead serve
+
+bench: $(STAMP)         ## CPU per request against nginx, three rounds, medians
+	@$(BIN)/python -m bench
+
+bench-json: $(STAMP)
+	@$(BIN)/python -m bench --json
+
+format: $(STAMP)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(STAMP)          ## resolve pyproject.toml anew, with hashes
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --extra demo --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "installing into .venv (first run: about half a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Fairlead needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
+		|| { echo "python3-venv is missing: install your system's package for it" >&2; exit 1; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,336 @@
+"""A caller's Anthropic request, from bytes to ``Request``. Knows nothing of endpoints."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, Literal, get_args
+
+import msgspec
+from msgspec import Raw, Struct, ValidationError
+
+from fairlead.dialects import wire
+from fairlead.dialects.anthropic_messages_wire import (
+    KINDS,
+    NAME,
+    UNSIGNED,
+    VERSION,
+    VERSIONS,
+    Block,
+    ImageBlock,
+    Kind,
+    RedactedBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    WireRequest,
+    WireTool,
+    WireToolChoice,
+)
+from fairlead.types.chat import (
+    NOTHING,
+    Effort,
+    Foreign,
+    Image,
+    Message,
+    Narrowing,
+    OutputFormat,
+    Part,
+    Reasoning,
+    Request,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from fairlead.types.errors import BadRequest
+
+BODY = msgspec.json.Decoder(WireRequest)
+BLOCK: msgspec.json.Decoder[Block] = msgspec.json.Decoder(Block)
+KIND = msgspec.json.Decoder(Kind)
+ANY = msgspec.json.Decoder()
+
+HEADERS = ("anthropic-version", "anthropic-beta")
+READ = frozenset(WireRequest.__struct_fields__)
+BOUND = frozenset({"container", "context_management", "mcp_servers", "fallbacks"})
+
+SAMPLING = ("temperature", "top_p", "top_k")
+EFFORTS: Mapping[str | None, Effort] = {effort: effort for effort in get_args(Effort)}
+CHOICES: Mapping[str, Literal["auto", "required", "named", "none"]] = {
+    "auto": "auto",
+    "any": "required",
+    "tool": "named",
+    "none": "none",
+}
+THINKS = {"enabled": True, "adaptive": True, "between_tools": True, "disabled": False}
+SHOWS: Mapping[str | None, bool] = {"summarized": True, "omitted": False}
+
+
+def parse_request(
+    body: bytes, headers: Mapping[str, str], operation: Literal["chat", "count"]
+) -> Request:
+    """Raises BadRequest with ``param`` set where known."""
+    version = _version(headers)
+    try:
+        asked = BODY.decode(body)
+        names = wire.members(body)
+        messages = tuple(_messages(asked, newer=version != VERSION))
+    except wire.UNDECODABLE as error:
+        raise wire.bad_request(error) from error
+    _check(asked, operation, newer=version != VERSION)
+    narrowing, rest = wire.narrowing(asked.metadata) if asked.metadata else (Narrowing(), NOTHING)
+    loose = [name for name in names if name not in READ and name not in BOUND]
+    return Request(
+        dialect=NAME,
+        model=asked.model,
+        body=body,
+        operation=operation,
+        messages=messages,
+        stream=bool(asked.stream),
+        max_output_tokens=asked.max_tokens,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k,
+        stop=tuple(asked.stop_sequences or ()),
+        tools=tuple(_tools(asked)),
+        tool_choice=_tool_choice(asked.tool_choice),
+        output=_output(asked),
+        thinking=_thinking(asked),
+        narrowing=narrowing,
+        bound=tuple(_bound(asked, names)),
+        loose=(*loose, *(f"metadata.{name}" for name in rest)),
+        headers={name: headers[name] for name in HEADERS if name in headers} or NOTHING,
+    )
+
+
+def _version(headers: Mapping[str, str]) -> str:
+    version = headers.get("anthropic-version", VERSION)
+    if version not in VERSIONS:
+        raise BadRequest(
+            f"anthropic-version: {version!r} is unknown; known are {' and '.join(VERSIONS)}.",
+            param="anthropic-version",
+        )
+    return version
+
+
+def _check(asked: WireRequest, operation: str, *, newer: bool) -> None:
+    if not asked.messages:
+        raise BadRequest("messages: at least one message is required.", param="messages")
+    if operation == "chat" and asked.max_tokens is None:
+        raise BadRequest("max_tokens: this field is required.", param="max_tokens")
+    if asked.max_tokens is not None and asked.max_tokens < 0:
+        raise BadRequest("max_tokens: must not be negative.", param="max_tokens")
+    if newer:
+        for name in SAMPLING:
+            if getattr(asked, name) is not None:
+                raise BadRequest(
+                    f"{name}: not accepted since anthropic-version {VERSIONS[-1]}.", param=name
+                )
+
+
+# Messages and their parts.
+
+
+def _messages(asked: WireRequest, *, newer: bool) -> Iterator[Message]:
+    if asked.system:
+        yield Message("system", tuple(_parts(asked.system, ".system")))
+    for number, message in enumerate(asked.messages):
+        where = f".messages[{number}].content"
+        parts = _parts(message.content, where)
+        if newer:
+            _check_newer(message.role, parts, where[1:])
+        yield from _split(message.role, parts)
+
+
+def _split(role: Role, parts: list[Part]) -> Iterator[Message]:
+    """Tool results stand in messages of their own; the order of parts is kept."""
+    if not any(isinstance(part, ToolResult) for part in parts):
+        yield Message(role, tuple(parts))
+        return
+    for results, run in groupby(parts, lambda part: isinstance(part, ToolResult)):
+        yield Message("tool" if results else role, tuple(run))
+
+
+def _check_newer(role: Role, parts: list[Part], where: str) -> None:
+    for number, part in enumerate(parts):
+        param = f"{where}[{number}]"
+        if role == "assistant" and isinstance(part, Foreign) and part.kind == "document":
+            raise BadRequest(f"{param}: no document in an assistant message.", param=param)
+        if role == "user" and isinstance(part, Text) and part.extra.get("citations"):
+            raise BadRequest(f"{param}: no citations in a user's text.", param=param)
+
+
+def _parts(content: str | list[Raw], where: str) -> list[Part]:
+    if isinstance(content, str):
+        return [Text(content)]
+    parts: list[Part] = []
+    for raw in content:
+        try:
+            parts.append(_part(raw))
+        except ValidationError as error:
+            raise _located(error, f"{where}[{len(parts)}]") from error
+    return parts
+
+
+def _part(raw: Raw) -> Part:
+    try:
+        block = BLOCK.decode(raw)
+    except ValidationError:
+        kind = KIND.decode(raw).type
+        if kind in KINDS:
+            raise
+        return Foreign(kind, ANY.decode(raw))
+    return PARTS[type(block)](block, raw)
+
+
+def _located(error: ValidationError, where: str) -> ValidationError:
+    """The same error, its path continued outwards."""
+    problem, _, path = str(error).partition(" - at `$")
+    return ValidationError(f"{problem} - at `${where}{path or '`'}")
+
+
+def _text(block: TextBlock, _: Raw) -> Part:
+    return Text(block.text, _extra(block, ("cache_control", "citations")))
+
+
+def _image(block: ImageBlock, raw: Raw) -> Part:
+    source = block.source
+    field = {"base64": "data", "url": "url"}.get(source.type)
+    if field is None:
+        return Foreign(f"image.{source.type}", ANY.decode(raw))
+    if not getattr(source, field):
+        raise ValidationError(f"Object missing required field `{field}` - at `$.source`")
+    extra = _extra(block, ("cache_control", "transformations"))
+    if field == "url":
+        return Image(url=source.url, extra=extra)
+    return Image(media_type=source.media_type, data=source.data, extra=extra)
+
+
+def _tool_use(block: ToolUseBlock, _: Raw) -> Part:
+    arguments = str(bytes(block.input), "utf-8")
+    if not arguments.startswith("{"):
+        raise ValidationError("Expected `object` - at `$.input`")
+    return ToolCall(block.id, block.name, arguments, _extra(block, ("cache_control",)))
+
+
+def _tool_result(block: ToolResultBlock, raw: Raw) -> Part:
+    parts = _parts(block.content or [], ".content")
+    shared = tuple(part for part in parts if isinstance(part, Text | Image))
+    if len(shared) < len(parts):
+        kinds = {part.kind for part in parts if isinstance(part, Foreign)}
+        return Foreign(f"tool_result.{min(kinds, default='block')}", ANY.decode(raw))
+    extra = _extra(block, ("cache_control",))
+    return ToolResult(block.tool_use_id, shared, bool(block.is_error), extra)
+
+
+def _reasoning(block: ThinkingBlock, _: Raw) -> Part:
+    return Reasoning(block.thinking, "" if block.signature == UNSIGNED else block.signature)
+
+
+def _redacted(block: RedactedBlock, _: Raw) -> Part:
+    return Reasoning("", block.data, redacted=True)
+
+
+PARTS: Mapping[type[Any], Callable[[Any, Raw], Part]] = {
+    TextBlock: _text,
+    ImageBlock: _image,
+    ToolUseBlock: _tool_use,
+    ToolResultBlock: _tool_result,
+    ThinkingBlock: _reasoning,
+    RedactedBlock: _redacted,
+}
+
+
+def _extra(block: Struct, names: tuple[str, ...]) -> Mapping[str, Any]:
+    extra = {}
+    for name in names:
+        value = getattr(block, name)
+        if value is not None:
+            extra[name] = value
+    return extra or NOTHING
+
+
+# What else is asked.
+
+TOOL_EXTRA = (
+    "cache_control",
+    "allowed_callers",
+    "defer_loading",
+    "eager_input_streaming",
+    "input_examples",
+)
+
+
+def _is_custom(tool: WireTool) -> bool:
+    return tool.type is None or tool.type == "custom"
+
+
+def _tools(asked: WireRequest) -> Iterator[Tool]:
+    for number, tool in enumerate(asked.tools or ()):
+        if not _is_custom(tool):
+            continue
+        for field in ("name", "input_schema"):
+            if getattr(tool, field) is None:
+                param = f"tools[{number}].{field}"
+                raise BadRequest(f"{param}: this field is required.", param=param)
+        yield Tool(
+            name=tool.name or "",
+            description=tool.description or "",
+            schema=tool.input_schema or {},
+            strict=tool.strict,
+            extra=_extra(tool, TOOL_EXTRA),
+        )
+
+
+def _tool_choice(choice: WireToolChoice | None) -> ToolChoice | None:
+    if choice is None or choice.type not in CHOICES:
+        return None
+    if choice.type == "tool" and not choice.name:
+        raise BadRequest("tool_choice.name: this field is required.", param="tool_choice.name")
+    return ToolChoice(
+        mode=CHOICES[choice.type],
+        name=choice.name or "",
+        parallel=not choice.disable_parallel_tool_use,
+    )
+
+
+def _output(asked: WireRequest) -> OutputFormat | None:
+    wanted = asked.output_config and asked.output_config.format
+    if not wanted or wanted.type != "json_schema":
+        return None
+    if wanted.schema is None:
+        param = "output_config.format.schema"
+        raise BadRequest(f"{param}: this field is required.", param=param)
+    return OutputFormat("json_schema", schema=wanted.schema)
+
+
+def _thinking(asked: WireRequest) -> Thinking | None:
+    said = asked.thinking
+    effort = asked.output_config and EFFORTS.get(asked.output_config.effort)
+    if said is None:
+        return Thinking(effort) if effort else None
+    return Thinking(
+        effort=effort or None,
+        budget_tokens=said.budget_tokens,
+        enabled=THINKS.get(said.type),
+        show=SHOWS.get(said.display),
+    )
+
+
+def _bound(asked: WireRequest, names: Mapping[str, Raw]) -> Iterator[str]:
+    """What only this dialect can honour, words newer than this file included."""
+    yield from (name for name in names if name in BOUND)
+    yield from (f"tools.{tool.type}" for tool in asked.tools or () if not _is_custom(tool))
+    output = asked.output_config
+    if asked.max_tokens == 0:  # fills the prompt cache, answers nothing
+        yield "max_tokens"
+    if asked.tool_choice and asked.tool_choice.type not in CHOICES:
+        yield "tool_choice"
+    if asked.thinking and asked.thinking.type not in THINKS:
+        yield "thinking"
+    if output and output.effort and output.effort not in EFFORTS:
+        yield "output_config.effort"
+    if output and output.format and output.format.type != "json_schema":
+        yield "output_config.format"

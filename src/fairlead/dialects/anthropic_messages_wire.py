@@ -1,0 +1,305 @@
+"""Anthropic's Messages on the wire: the shapes, and the words that differ from ours.
+
+Only what is read is declared; unknown members are ignored here and travel in the body's own bytes.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from fairlead.types.chat import FinishReason, Usage
+
+NAME = "anthropic_messages"
+VERSION = "2023-06-01"
+VERSIONS = (VERSION, "2026-10-21")
+"""API versions spoken here; ``VERSION`` is what a request without the header gets."""
+
+UNSIGNED = "fairlead-unsigned"
+"""The signature of thinking that a crossing showed: the model's own dialect has none. Anthropic
+refuses thinking it did not sign, so blocks with this mark are taken out before it sees them."""
+
+# What a caller sends.
+
+
+class TextBlock(Struct, tag_field="type", tag="text"):
+    text: str
+    cache_control: Any = None
+    citations: Any = None
+
+
+class ImageSource(Struct):
+    type: str
+    media_type: str = ""
+    data: str = ""
+    url: str = ""
+
+
+class ImageBlock(Struct, tag_field="type", tag="image"):
+    source: ImageSource
+    cache_control: Any = None
+    transformations: Any = None
+
+
+class ToolUseBlock(Struct, tag_field="type", tag="tool_use"):
+    id: str
+    name: str
+    input: Raw
+    cache_control: Any = None
+
+
+class ToolResultBlock(Struct, tag_field="type", tag="tool_result"):
+    tool_use_id: str
+    content: str | list[Raw] | None = None
+    is_error: bool | None = None
+    cache_control: Any = None
+
+
+class ThinkingBlock(Struct, tag_field="type", tag="thinking"):
+    thinking: str
+    signature: str = ""
+
+
+class RedactedBlock(Struct, tag_field="type", tag="redacted_thinking"):
+    data: str
+
+
+Block = TextBlock | ImageBlock | ToolUseBlock | ToolResultBlock | ThinkingBlock | RedactedBlock
+KINDS = frozenset({"text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking"})
+"""The blocks that other dialects have too. Any other is carried whole, as ``Foreign``."""
+
+
+class Kind(Struct):
+    type: str
+
+
+class WireMessage(Struct):
+    role: Literal["user", "assistant", "system"]
+    content: str | list[Raw]
+
+
+class WireTool(Struct):
+    """The caller's own tool when ``type`` is absent or ``custom``, else one of the vendor's."""
+
+    name: str | None = None
+    type: str | None = None
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    cache_control: Any = None
+    allowed_callers: Any = None
+    defer_loading: Any = None
+    eager_input_streaming: Any = None
+    input_examples: Any = None
+
+
+class WireToolChoice(Struct):
+    type: str
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class WireThinking(Struct):
+    type: str
+    budget_tokens: int | None = None
+    display: str | None = None
+
+
+class WireFormat(Struct):
+    type: str
+    schema: dict[str, Any] | None = None
+
+
+class WireOutput(Struct):
+    effort: str | None = None
+    format: WireFormat | None = None
+
+
+class WireRequest(Struct):
+    model: str
+    messages: list[WireMessage]
+    max_tokens: int | None = None
+    system: str | list[Raw] | None = None
+    stream: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop_sequences: list[str] | None = None
+    tools: list[WireTool] | None = None
+    tool_choice: WireToolChoice | None = None
+    thinking: WireThinking | None = None
+    output_config: WireOutput | None = None
+    metadata: dict[str, Any] | None = None
+
+
+# What an endpoint answers.
+
+
+class WireCacheCreation(Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class WireOutputDetails(Struct):
+    thinking_tokens: int | None = None
+
+
+class WireUsage(Struct):
+    """Cumulative, so that of two the later one holds, where it speaks."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_creation: WireCacheCreation | None = None
+    output_tokens_details: WireOutputDetails | None = None
+
+
+class AnswerBlock(Struct):
+    """Any content block of an answer."""
+
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    data: str = ""
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw(b"{}")
+
+
+class WireAnswer(Struct):
+    type: str = ""
+    id: str = ""
+    model: str = ""
+    content: list[AnswerBlock] = []
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: WireUsage | None = None
+
+
+class MessageStart(Struct):
+    message: WireAnswer
+
+
+class BlockStart(Struct):
+    content_block: AnswerBlock
+    index: int = 0
+
+
+class Delta(Struct):
+    """Any delta of a content block."""
+
+    type: str = ""
+    text: str = ""
+    partial_json: str = ""
+    thinking: str = ""
+    signature: str = ""
+
+
+class BlockDelta(Struct):
+    delta: Delta
+    index: int = 0
+
+
+class BlockStop(Struct):
+    index: int = 0
+
+
+class Stop(Struct):
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+class MessageDelta(Struct):
+    delta: Stop = msgspec.field(default_factory=Stop)
+    usage: WireUsage | None = None
+
+
+class WireCount(Struct):
+    """What ``/v1/messages/count_tokens`` answers."""
+
+    input_tokens: int
+
+
+# Words.
+
+FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop_sequence",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "pause_turn": "pause",
+    "refusal": "refusal",
+}
+
+STOP_REASON: dict[FinishReason, str] = {
+    "stop": "end_turn",
+    "stop_sequence": "stop_sequence",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+    "pause": "pause_turn",
+}
+
+ERROR_TYPE: dict[int, str] = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""By status. Below 500 any other is ``invalid_request_error``, from 500 on ``api_error``."""
+
+
+def error_type(status: int) -> str:
+    return ERROR_TYPE.get(status, "invalid_request_error" if status < 500 else "api_error")
+
+
+def neutral_usage(wire: WireUsage | None) -> Usage | None:
+    """Anthropic's ``input_tokens`` leaves cached tokens out; ours counts them in."""
+    if wire is None:
+        return None
+    read = wire.cache_read_input_tokens or 0
+    written = wire.cache_creation_input_tokens or 0
+    hour = wire.cache_creation and wire.cache_creation.ephemeral_1h_input_tokens
+    thought = wire.output_tokens_details and wire.output_tokens_details.thinking_tokens
+    return Usage(
+        input_tokens=(wire.input_tokens or 0) + read + written,
+        output_tokens=wire.output_tokens or 0,
+        cached_read_tokens=read,
+        cached_write_tokens=written,
+        cached_write_1h_tokens=hour or 0,
+        reasoning_tokens=thought or 0,
+    )
+
+
+def wire_usage(usage: Usage | None) -> dict[str, Any]:
+    """The reverse. Anthropic's clients need numbers: what nobody reported is written as 0."""
+    usage = usage or Usage()
+    cached = usage.cached_read_tokens + usage.cached_write_tokens
+    rendered: dict[str, Any] = {
+        "input_tokens": max(0, usage.input_tokens - cached),
+        "cache_creation_input_tokens": usage.cached_write_tokens,
+        "cache_read_input_tokens": usage.cached_read_tokens,
+        "output_tokens": usage.output_tokens,
+    }
+    if usage.reasoning_tokens:
+        rendered["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return rendered
+
+
+def merged_usage(first: WireUsage | None, later: WireUsage | None) -> WireUsage | None:
+    if first is None or later is None:
+        return later or first
+    spoken = {
+        name: value
+        for name in WireUsage.__struct_fields__
+        if (value := getattr(later, name)) is not None
+    }
+    return msgspec.structs.replace(first, **spoken)

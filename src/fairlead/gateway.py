@@ -1,0 +1,278 @@
+"""The path of a request, top to bottom. Start reading here.
+
+Bytes come in as a Call; the key becomes a Caller, the body a Request; a frozen View of the world
+gives a Plan; dispatch carries it out; its events are encoded in the caller's dialect; and one fact
+tells ledger, health, journal, log and metrics what happened. Knows no HTTP server and no vendor.
+"""
+
+from asyncio import CancelledError
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from time import monotonic
+
+import msgspec
+from msgspec import Struct
+
+from fairlead.decide import consider, decide
+from fairlead.decide.cost import usd
+from fairlead.decide.explain import as_json
+from fairlead.decide.plan import baseline_nano_usd
+from fairlead.dialects import DIALECTS
+from fairlead.dialects.dialect import Dialect, Encoder
+from fairlead.dialects.dialect import Reply as ReplyFacts
+from fairlead.dialects.wire import narrower, narrowing_from_headers, splice
+from fairlead.dispatch import Carried, Dispatch, Errand
+from fairlead.state import State
+from fairlead.types.chat import End, Event, Narrowing, Request
+from fairlead.types.decision import Caller
+from fairlead.types.errors import GatewayError, OurError
+from fairlead.types.facts import Exchanged, Fact, Refused, Sink
+
+MAX_NAME = 200
+"""Characters of a caller's own words (workflow, step, model) that are put on record."""
+
+
+class Call(Struct, frozen=True):
+    """A request as the listener received it."""
+
+    request_id: str
+    dialect: str
+    body: bytes
+    headers: Mapping[str, str]
+    """Looked up without regard to case."""
+    credential: str | None
+    at_ms: int
+    """Unix milliseconds of arrival."""
+    arrived_s: float
+    """The same instant on the monotonic clock."""
+
+
+class Answer(Struct, frozen=True):
+    """What the caller gets: ``body`` whole, or ``stream`` piece by piece."""
+
+    headers: Mapping[str, str]
+    body: bytes = b""
+    stream: AsyncGenerator[bytes] | None = None
+
+
+class Gateway:
+    def __init__(self, state: State, dispatch: Dispatch, sinks: Sequence[Sink]) -> None:
+        self._state = state
+        self._dispatch = dispatch
+        self._sinks = sinks
+
+    async def answer(self, call: Call) -> Answer:
+        """Answer in the caller's dialect. Raises GatewayError before the first byte; after it,
+        an error is a frame of the stream, and the stream then raises."""
+        dialect = DIALECTS[call.dialect]
+        known = Known()
+        try:
+            known.caller = self._state.keys.identify(call.credential)
+            known.request = _narrowed(dialect.parse_request(call.body, call.headers), call)
+            view = self._state.view(known.caller, call.arrived_s, call.at_ms)
+            plan = decide(known.request, known.caller, view)
+            self._state.limits.admit(known.caller, plan.task, call.arrived_s)
+        except GatewayError as refusal:
+            self._tell(_refused(call, known, refusal))
+            raise
+        errand = Errand(
+            call.request_id, known.caller, known.request, plan, view.today, call.arrived_s
+        )
+        exchange = Exchange(call, errand, dialect, self._tell)
+        events = self._dispatch.carry(errand)
+        if not known.request.stream:
+            return await exchange.whole(events)
+        return await exchange.begin(events)
+
+    def preview(self, call: Call) -> bytes:
+        """What would be decided for this call, as JSON. Calls nothing and spends nothing."""
+        caller = self._state.keys.identify(call.credential)
+        request = _narrowed(DIALECTS[call.dialect].parse_request(call.body, call.headers), call)
+        view = self._state.view(caller, call.arrived_s, call.at_ms)
+        return as_json(consider(request, caller, view))
+
+    def _tell(self, fact: Fact) -> None:
+        for sink in self._sinks:
+            sink(fact)
+
+
+class Known:
+    """What is known of a request so far, for the record of a refusal."""
+
+    caller: Caller | None = None
+    request: Request | None = None
+
+
+class Exchange:
+    """One request from its plan to its fact: events in, the caller's bytes out."""
+
+    def __init__(
+        self, call: Call, errand: Errand, dialect: Dialect, tell: Callable[[Fact], None]
+    ) -> None:
+        self._call = call
+        self._errand = errand
+        self._dialect = dialect
+        self._tell = tell
+        self._told = False
+
+    async def whole(self, events: AsyncGenerator[Event]) -> Answer:
+        """The answer in one piece: nothing leaves before everything is known and settled."""
+        pieces = [piece async for piece in self._pieces(events)]
+        return Answer(self._headers(), self._explained(b"".join(pieces)))
+
+    async def begin(self, events: AsyncGenerator[Event]) -> Answer:
+        """Wait for the first content: until then, a failure is an ordinary error response."""
+        pieces = self._pieces(events)
+        first = await anext(pieces)
+        return Answer(self._headers(), stream=self._rest(first, pieces))
+
+    async def _rest(self, first: bytes, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        async with aclosing(pieces):
+            yield first
+            try:
+                async for piece in pieces:
+                    yield piece
+            except GatewayError as error:
+                yield self._dialect.encoder(self._errand.request, self._reply()).error(error)
+                raise
+
+    async def _pieces(self, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
+        """Encode events as they come. The last piece waits until the attempt is on disk."""
+        encoder: Encoder | None = None
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    # Only now is it known who answers.
+                    encoder = encoder or self._dialect.encoder(self._errand.request, self._reply())
+                    piece = encoder.encode(event)
+                    if isinstance(event, End):
+                        self._finish(None)
+                        await self._on_disk()
+                    if piece:
+                        yield piece
+        except BaseException as error:
+            self._finish(error)
+            if isinstance(error, GatewayError):
+                await self._on_disk()
+            raise
+
+    async def _on_disk(self) -> None:
+        for settlement in self._errand.carried.settled:
+            await settlement
+
+    def _finish(self, error: BaseException | None) -> None:
+        """Tell what happened, once."""
+        if not self._told:
+            self._told = True
+            self._tell(_exchanged(self._call, self._errand, error))
+
+    def _reply(self) -> ReplyFacts:
+        by = self._errand.carried.by
+        model = by.endpoint.model.name if by else self._errand.request.model
+        return ReplyFacts(self._call.request_id, self._call.at_ms // 1000, model)
+
+    def _headers(self) -> dict[str, str]:
+        """Who answers and why; the cost too, where the answer is already complete."""
+        carried, plan = self._errand.carried, self._errand.plan
+        headers = {
+            "x-fairlead-route": plan.route,
+            "x-fairlead-reason": plan.reason,
+            "x-fairlead-attempts": str(len(carried.attempts) + (carried.end is None)),
+        }
+        by = carried.by
+        if by is not None:
+            headers["x-fairlead-model"] = by.endpoint.model.name
+            headers["x-fairlead-endpoint"] = by.endpoint.name
+            if by.max_output_tokens is not None:
+                headers["x-fairlead-max-output-tokens"] = str(by.max_output_tokens)
+            if carried.end is None and by.expected_cost_nano_usd is not None:
+                expected = usd(by.expected_cost_nano_usd)
+                headers["x-fairlead-expected-cost-usd"] = expected
+        cost_nano_usd = _total_nano_usd(carried)
+        if carried.end is not None and cost_nano_usd is not None:
+            headers["x-fairlead-cost-usd"] = usd(cost_nano_usd)
+        if carried.dropped:
+            headers["x-fairlead-dropped"] = ",".join(carried.dropped)
+        return headers
+
+    def _explained(self, body: bytes) -> bytes:
+        """Add the ``fairlead`` object to a JSON answer, for callers who asked for it."""
+        if self._call.headers.get("x-fairlead-explain", "").lower() not in ("1", "true", "yes"):
+            return body
+        explanation = {
+            **{name.removeprefix("x-fairlead-"): text for name, text in self._headers().items()},
+            "request-id": self._call.request_id,
+            "plan": msgspec.Raw(as_json(self._errand.plan)),
+        }
+        return splice(body, {"fairlead": explanation})
+
+
+def _narrowed(request: Request, call: Call) -> Request:
+    """What the body's metadata and the headers ask for together: both only narrow."""
+    asked = narrowing_from_headers(call.headers)
+    if asked == Narrowing():
+        return request
+    return msgspec.structs.replace(request, narrowing=narrower(request.narrowing, asked))
+
+
+def _total_nano_usd(carried: Carried) -> int | None:
+    costs = [attempted.cost_nano_usd for attempted in carried.attempts]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+
+def _exchanged(call: Call, errand: Errand, error: BaseException | None) -> Exchanged:
+    carried, plan, request = errand.carried, errand.plan, errand.request
+    failed = error if isinstance(error, GatewayError) else OurError("an error in the gateway")
+    left = isinstance(error, CancelledError | GeneratorExit)
+    now_s = monotonic()
+    first_s, sent_s = carried.first_token_s, carried.sent_s
+    usage = carried.attempts[-1].usage if carried.attempts else None
+    return Exchanged(
+        request_id=call.request_id,
+        at_ms=call.at_ms,
+        caller=errand.caller.id,
+        caller_name=errand.caller.name,
+        dialect=request.dialect,
+        operation=request.operation,
+        asked=request.model,
+        route=plan.route,
+        task=plan.task.kind,
+        difficulty=plan.task.difficulty,
+        stream=request.stream,
+        attempts=tuple(carried.attempts),
+        outcome="ok" if error is None else "cancelled" if left else "failed",
+        # 499 is nginx's word for a caller who left.
+        status=200 if error is None else 499 if left else failed.status,
+        code="" if error is None else "cancelled" if left else failed.code,
+        finish=carried.end.reason if carried.end else None,
+        usage=usage,
+        cost_nano_usd=_total_nano_usd(carried),
+        expected_cost_nano_usd=plan.attempts[0].expected_cost_nano_usd,
+        baseline_nano_usd=baseline_nano_usd(plan, usage, errand.today),
+        first_token_ms=None if first_s is None else (first_s - call.arrived_s) * 1000,
+        total_ms=(now_s - call.arrived_s) * 1000,
+        overhead_ms=((sent_s or now_s) - call.arrived_s) * 1000,
+        reason=plan.reason,
+        dropped=carried.dropped,
+        workflow=call.headers.get("x-fairlead-workflow", "")[:MAX_NAME],
+        step=call.headers.get("x-fairlead-step", "")[:MAX_NAME],
+        plan=as_json(plan),
+    )
+
+
+def _refused(call: Call, known: Known, refusal: GatewayError) -> Refused:
+    caller, request = known.caller, known.request
+    return Refused(
+        request_id=call.request_id,
+        at_ms=call.at_ms,
+        caller=caller.id if caller else "",
+        caller_name=caller.name if caller else "",
+        dialect=call.dialect,
+        asked=request.model[:MAX_NAME] if request else "",
+        status=refusal.status,
+        code=refusal.code,
+        message=refusal.message,
+        total_ms=(monotonic() - call.arrived_s) * 1000,
+        workflow=call.headers.get("x-fairlead-workflow", "")[:MAX_NAME],
+        step=call.headers.get("x-fairlead-step", "")[:MAX_NAME],
+    )

@@ -1,0 +1,65 @@
+"""A timer over one attempt: cancels its task when the next sign of life is overdue."""
+
+import asyncio
+
+FOREVER = float("inf")
+
+
+class Watchdog:
+    """One timer an attempt, moved by assignment.
+
+    Cancelling and arming a timer for each piece of a stream would cost more than relaying it, so
+    the armed timer is left to fire early, looks at ``due`` and arms itself again.
+    """
+
+    __slots__ = ("_deadline_s", "_due_s", "_loop", "_task", "_timer", "expired")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline_s: float) -> None:
+        self._loop = loop
+        self._deadline_s = deadline_s
+        self._due_s = deadline_s
+        self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.expired = False
+
+    def expect(self, within_s: float) -> None:
+        """The next sign of life is due in ``within_s``, and before the deadline in any case."""
+        if self._task is None:
+            self._task = asyncio.current_task(self._loop)
+        self._due_s = min(self._loop.time() + within_s, self._deadline_s)
+        timer = self._timer
+        if timer is None:
+            self._timer = self._loop.call_at(self._due_s, self._look)
+        elif timer.when() > self._due_s:
+            timer.cancel()
+            self._timer = self._loop.call_at(self._due_s, self._look)
+
+    def pause(self) -> float:
+        """The caller is being served, so the endpoint is not late. Returns what was due."""
+        due_s, self._due_s = self._due_s, FOREVER
+        return due_s
+
+    def resume(self, due_s: float) -> None:
+        """Go on with what ``pause`` returned: nothing that arrived was a sign of life."""
+        self.expect(due_s - self._loop.time())
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def caught(self) -> bool:
+        """Whether a CancelledError was this watchdog's; takes the cancellation back if so."""
+        if self.expired and self._task is not None:
+            self._task.uncancel()
+        return self.expired
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._due_s == FOREVER:
+            return
+        if self._loop.time() < self._due_s:
+            self._timer = self._loop.call_at(self._due_s, self._look)
+        elif self._task is not None:
+            self.expired = True
+            self._task.cancel()

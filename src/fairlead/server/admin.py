@@ -1,0 +1,137 @@
+"""Everything that is not a model's answer: health, metrics, models, the plan of a request."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from difflib import get_close_matches
+from time import time
+
+import msgspec
+from aiohttp import web
+
+from fairlead.decide.policy import may_ask
+from fairlead.gateway import Call, Gateway
+from fairlead.server.auth import credential
+from fairlead.server.body import read_body
+from fairlead.server.limits import Limits
+from fairlead.server.models import Listed, listed, render_list, render_one
+from fairlead.server.respond import identity, whole
+from fairlead.state import State
+from fairlead.types.errors import MethodNotAllowed, NotFound, UnknownModel
+
+Handler = Callable[[web.BaseRequest, str], Awaitable[web.Response]]
+
+MODELS = "/v1/models"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Admin:
+    def __init__(
+        self, gateway: Gateway, state: State, metrics: Callable[[], bytes], limits: Limits
+    ) -> None:
+        self._gateway = gateway
+        self._state = state
+        self._metrics = metrics
+        self._limits = limits
+        self.ready: Callable[[], bool] = lambda: True
+        self._routes: Mapping[str, tuple[str, Handler]] = {
+            "/": ("GET", self._welcome),
+            "/healthz": ("GET", self._healthz),
+            "/readyz": ("GET", self._readyz),
+            "/metrics": ("GET", self._render_metrics),
+            "/v1/route": ("POST", self._preview),
+            MODELS: ("GET", self._models),
+        }
+
+    async def handle(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        """Raises NotFound and MethodNotAllowed, with what was meant where it can be guessed."""
+        path = request.rel_url.raw_path
+        if path.startswith(MODELS + "/"):
+            method, handler = "GET", self._model
+        elif path in self._routes:
+            method, handler = self._routes[path]
+        else:
+            raise self._not_found(path)
+        if request.method != method and not (method == "GET" and request.method == "HEAD"):
+            raise MethodNotAllowed(f"{path} takes {method}, not {request.method}")
+        return await handler(request, request_id)
+
+    @staticmethod
+    def dialect_of(request: web.BaseRequest) -> str:
+        """The dialect to speak where the path does not tell: Anthropic's SDKs always say so."""
+        return "anthropic_messages" if "anthropic-version" in request.headers else "openai_chat"
+
+    def _not_found(self, path: str) -> NotFound:
+        known = [
+            *self._routes,
+            "/v1/chat/completions",
+            "/v1/messages",
+            "/v1/messages/count_tokens",
+            "/v1/embeddings",
+        ]
+        # A base address with or without /v1 too many is the commonest mistake.
+        near = get_close_matches(path.replace("/v1/v1/", "/v1/"), known, n=1, cutoff=0.6)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return NotFound(f"there is nothing at this address{hint}")
+
+    async def _welcome(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        body = {"service": "fairlead", "openai": "/v1", "anthropic": "/", "models": MODELS}
+        return whole(msgspec.json.encode(body), {})
+
+    async def _healthz(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        """The process runs and its loop turns."""
+        return whole(b'{"status":"ok"}', {})
+
+    async def _readyz(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        """New requests are welcome: endpoints exist, and we are not shutting down."""
+        endpoints = len(self._state.registry.catalog.endpoints)
+        ready = bool(endpoints) and self.ready()
+        body = {"status": "ready" if ready else "not ready", "endpoints": endpoints}
+        response = whole(msgspec.json.encode(body), {})
+        response.set_status(200 if ready else 503)
+        return response
+
+    async def _render_metrics(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        """Open to this machine; from elsewhere it takes a key, for it tells models and money."""
+        if not (request.remote or "").startswith(("127.", "::1")):
+            self._state.keys.identify(credential(request.headers))
+        return whole(self._metrics(), {}, METRICS)
+
+    async def _preview(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        body = await read_body(request, self._limits)
+        call = Call(
+            request_id=request_id,
+            dialect=request.query.get("dialect", "") or self._dialect_of_body(request, body),
+            body=body,
+            headers=request.headers,
+            credential=credential(request.headers),
+            at_ms=int(time() * 1000),
+            arrived_s=request.loop.time(),
+        )
+        return whole(self._gateway.preview(call), identity(call.dialect, request_id))
+
+    def _dialect_of_body(self, request: web.BaseRequest, body: bytes) -> str:
+        if b'"messages"' not in body and b'"input"' in body:
+            return "openai_embeddings"
+        return self.dialect_of(request)
+
+    async def _models(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        rows = self._visible(request)
+        return whole(render_list(rows, self._is_anthropic(request)), {})
+
+    async def _model(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        asked = request.path.removeprefix(MODELS + "/")
+        rows = self._visible(request)
+        for row in rows:
+            if row[0] == asked:
+                return whole(render_one(row, self._is_anthropic(request)), {})
+        near = get_close_matches(asked, [row[0] for row in rows], n=3)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise UnknownModel(f"no model or route has this name{hint}", param="model")
+
+    def _visible(self, request: web.BaseRequest) -> list[Listed]:
+        """What this key may ask for."""
+        caller = self._state.keys.identify(credential(request.headers))
+        rows = listed(self._state.registry.catalog)
+        return [row for row in rows if may_ask(caller, row[0], is_route=row[1] is None)]
+
+    def _is_anthropic(self, request: web.BaseRequest) -> bool:
+        return self.dialect_of(request) == "anthropic_messages"

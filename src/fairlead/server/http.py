@@ -1,0 +1,160 @@
+"""The listener: which path speaks which dialect; bytes in, bytes out. Knows routes, not routing."""
+
+import asyncio
+from contextlib import aclosing, suppress
+from time import time
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from fairlead.gateway import Answer, Call, Gateway
+from fairlead.server.admin import Admin
+from fairlead.server.auth import credential
+from fairlead.server.body import read_body
+from fairlead.server.ids import new_id
+from fairlead.server.limits import Limits
+from fairlead.server.protocol import Server
+from fairlead.server.respond import EVENTS, failure, identity, whole
+from fairlead.types.errors import (
+    GatewayError,
+    MethodNotAllowed,
+    Overloaded,
+)
+
+DIALECT_OF_PATH = {
+    "/v1/chat/completions": "openai_chat",
+    "/v1/embeddings": "openai_embeddings",
+    "/v1/messages": "anthropic_messages",
+    "/v1/messages/count_tokens": "anthropic_count_tokens",
+}
+
+LOOPBACK = ("127.", "::1")
+
+
+class Listener:
+    """Serves HTTP. ``draining`` turns readiness off and new work away while streams finish."""
+
+    def __init__(self, gateway: Gateway, admin: Admin, limits: Limits) -> None:
+        self._gateway = gateway
+        self._admin = admin
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._idle = asyncio.Event()
+        self.in_flight = 0
+        self.draining = False
+        self._server = Server(
+            self._handle,
+            request_factory=self._request,
+            handler_cancellation=True,
+            keepalive_timeout=limits.keep_alive_s,
+            max_line_size=limits.max_header_line_bytes,
+            max_field_size=limits.max_header_field_bytes,
+            access_log=None,
+            auto_decompress=False,
+            # One read of this size is held for a slow reader's sake, not a whole answer.
+            read_bufsize=1 << 16,
+        )
+        self._runner = web.ServerRunner(self._server)
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Bind and listen. Returns the address, with the port that was chosen for 0."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, backlog=1024)
+        await site.start()
+        bound = self._runner.addresses[0]
+        return str(bound[0]), int(bound[1])
+
+    async def stop(self, within_s: float) -> None:
+        """Take no new connections, let what runs finish for ``within_s``, then close."""
+        self.draining = True
+        for site in list(self._runner.sites):
+            await site.stop()
+        if self.in_flight:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await self._idle.wait()
+        await self._runner.shutdown()
+        await self._runner.cleanup()
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: web.AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message,
+            payload,
+            protocol,
+            writer,
+            task,
+            self._loop,
+            client_max_size=self._limits.max_body_bytes,
+        )
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        dialect = DIALECT_OF_PATH.get(path, "")
+        request_id = new_id(time())
+        self.in_flight += 1
+        try:
+            if not dialect:
+                return await self._admin.handle(request, request_id)
+            if request.method != "POST":
+                raise MethodNotAllowed(f"{path} takes POST, not {request.method}")
+            if self.draining or self.in_flight > self._limits.max_in_flight:
+                raise Overloaded("the gateway is shutting down or full", retry_after_s=1)
+            call = await self._call(request, dialect, request_id)
+            answer = await self._gateway.answer(call)
+            if answer.stream is None:
+                return whole(answer.body, {**answer.headers, **identity(dialect, request_id)})
+            return await self._stream(request, call, answer)
+        except GatewayError as error:
+            return failure(dialect or self._admin.dialect_of(request), error, request_id)
+        finally:
+            self.in_flight -= 1
+            if self.draining and not self.in_flight:
+                self._idle.set()
+
+    async def _call(self, request: web.BaseRequest, dialect: str, request_id: str) -> Call:
+        at_ms, arrived_s = int(time() * 1000), self._loop.time()
+        return Call(
+            request_id=request_id,
+            dialect=dialect,
+            body=await read_body(request, self._limits),
+            headers=request.headers,
+            credential=credential(request.headers),
+            at_ms=at_ms,
+            arrived_s=arrived_s,
+        )
+
+    async def _stream(
+        self, request: web.BaseRequest, call: Call, answer: Answer
+    ) -> web.StreamResponse:
+        headers = {
+            "content-type": EVENTS,
+            "cache-control": "no-cache",
+            # nginx would otherwise collect the events before passing them on.
+            "x-accel-buffering": "no",
+            **answer.headers,
+            **identity(call.dialect, call.request_id),
+        }
+        response = web.StreamResponse(headers=headers)
+        assert answer.stream is not None
+        async with aclosing(answer.stream) as pieces:
+            await response.prepare(request)
+            try:
+                async for piece in pieces:
+                    await response.write(piece)
+            except GatewayError:
+                # The error frame is written; without the final chunk nobody can take the
+                # answer for complete (RFC 9112 section 8).
+                if request.transport is not None:
+                    request.transport.close()
+                return response
+        await response.write_eof()
+        return response

@@ -1,0 +1,110 @@
+"""The one client, against a real server that misbehaves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from fairlead.outside.upstream import HttpUpstream
+from fairlead.types.catalog import Timeouts
+from fairlead.types.errors import Failure, UpstreamError
+from servers.scripted import End, Scripted, cut, reply, scripted, silent, stream
+
+TIMEOUTS = Timeouts(connect_s=1.0)
+BODY = b'{"model":"m"}'
+
+
+@pytest.fixture
+async def up() -> AsyncIterator[HttpUpstream]:
+    upstream = HttpUpstream("fairlead-test")
+    yield upstream
+    await upstream.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    with scripted() as upstream:
+        yield upstream
+
+
+async def test_bytes_go_out_and_come_back_untouched(up: HttpUpstream, server: Scripted) -> None:
+    server.on("m", reply(b'{"a":  1}', headers={"x-vendor": "v"}))
+    headers = {"authorization": "Bearer k", "content-type": "application/json"}
+
+    async with up.send(f"{server.address}/v1/x", headers, BODY, TIMEOUTS) as answer:
+        body = await answer.read(1000)
+
+    seen = server.wait_for("m")
+    assert (answer.status, answer.headers["x-vendor"], body) == (200, "v", b'{"a":  1}')
+    assert (seen.path, seen.body) == ("/v1/x", BODY)
+    assert seen.headers["authorization"] == "Bearer k"
+    assert "accept-encoding" not in seen.headers
+    assert "cookie" not in seen.headers
+
+
+async def test_a_stream_ends_with_none(up: HttpUpstream, server: Scripted) -> None:
+    server.on("m", stream(b"data: 1\n\n", b"data: 2\n\n"))
+    pieces = []
+
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        while (piece := await answer.chunk()) is not None:
+            pieces.append(piece)
+
+    assert b"".join(pieces) == b"data: 1\n\ndata: 2\n\n"
+
+
+@pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
+async def test_a_cut_is_never_an_end(up: HttpUpstream, server: Scripted, end: End) -> None:
+    server.on("m", cut(stream(b"data: 1\n\n" * 100), after=400, end=end))
+
+    async def read_all() -> None:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+            while await answer.chunk() is not None:
+                pass
+
+    with pytest.raises(UpstreamError) as broken:
+        await read_all()
+
+    assert broken.value.failure in (Failure.STREAM_BROKEN, Failure.TRANSIENT)
+
+
+async def test_leaving_early_closes_the_endpoint(up: HttpUpstream, server: Scripted) -> None:
+    server.on("m", (*stream(b"data: 1\n\n")[:2], *silent()))
+
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        await answer.chunk()
+
+    await asyncio.to_thread(server.wait_for("m").left.wait)
+
+
+async def test_nobody_there_is_a_connect_failure(up: HttpUpstream) -> None:
+    with pytest.raises(UpstreamError) as refused:
+        async with up.send("http://127.0.0.1:1/v1", {}, BODY, TIMEOUTS):
+            pass
+
+    assert refused.value.failure is Failure.CONNECT
+
+
+async def test_an_answer_is_read_no_further_than_the_limit(
+    up: HttpUpstream, server: Scripted
+) -> None:
+    server.on("m", stream(b"x" * 5000))
+
+    with pytest.raises(UpstreamError) as large:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+            await answer.read(4999)
+
+    assert large.value.failure is Failure.BAD_SUCCESS
+
+
+async def test_redirects_are_not_followed(up: HttpUpstream, server: Scripted) -> None:
+    server.on("m", reply(status=307, headers={"location": f"{server.address}/elsewhere"}))
+
+    async with up.send(f"{server.address}/v1/x", {"authorization": "k"}, BODY, TIMEOUTS) as answer:
+        assert answer.status == 307
+
+    assert [seen.path for seen in server.asked("m")] == ["/v1/x"]
+
+
+async def test_a_probe_of_nothing_is_none(up: HttpUpstream) -> None:
+    assert await up.probe("http://127.0.0.1:1/", 0.3) is None
