@@ -8,7 +8,7 @@ import pytest
 from fairlead.outside.upstream import HttpUpstream
 from fairlead.types.catalog import Timeouts
 from fairlead.types.errors import Failure, UpstreamError
-from servers.scripted import End, Scripted, cut, reply, scripted, silent, stream
+from servers.scripted import End, Scripted, Step, cut, reply, scripted, silent, stream
 
 TIMEOUTS = Timeouts(connect_s=1.0)
 BODY = b'{"model":"m"}'
@@ -83,6 +83,29 @@ async def test_nobody_there_is_a_connect_failure(up: HttpUpstream) -> None:
             pass
 
     assert refused.value.failure is Failure.CONNECT
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (End.RESET,),
+        (End.CLOSE,),
+        (b"HTTP/1.1 200 OK\r\ncont", End.RESET),
+        (b"junk\r\n\r\n", End.CLOSE),
+    ],
+    ids=["reset", "closed", "half a head", "not HTTP"],
+)
+async def test_what_was_sent_may_have_been_worked_on(
+    up: HttpUpstream, server: Scripted, script: tuple[Step, ...]
+) -> None:
+    server.on("m", script)
+
+    with pytest.raises(UpstreamError) as broken:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS):
+            pass
+
+    assert broken.value.failure is Failure.TRANSIENT
+    assert len(server.asked("m")) == 1
 
 
 async def test_an_answer_is_read_no_further_than_the_limit(

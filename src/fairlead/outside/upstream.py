@@ -66,7 +66,9 @@ class HttpUpstream:
     ) -> AbstractAsyncContextManager[Reply]:
         try:
             request = self._client(url, timeouts.connect_s).post(url).body_bytes(body)
-            return _Exchange(request.headers(headers).build_streamed())
+            # The default waits for 64 KiB of body before it hands over the head.
+            request = request.headers(headers).streamed_read_buffer_limit(0)
+            return _Exchange(request.build_streamed())
         except BuilderError as error:
             raise UpstreamError(Failure.CONNECT, f"address not usable: {error.message}") from error
 
@@ -175,14 +177,21 @@ class _HttpReply:
 
 
 def _before_head(error: RequestError) -> UpstreamError:
-    """No response head came, so the endpoint has answered nothing."""
+    """No response head came. CONNECT only where the request certainly never left."""
     if isinstance(error, ConnectTimeoutError):
         return UpstreamError(Failure.CONNECT, "no connection in time")
-    if isinstance(error, ConnectError):
-        return UpstreamError(Failure.CONNECT, "connection refused or host unknown")
+    if isinstance(error, ConnectError) and _never_sent(error):
+        return UpstreamError(Failure.CONNECT, "no connection could be made")
     if isinstance(error, RequestTimeoutError):
         return UpstreamError(Failure.SILENT, "no answer in time")
     return UpstreamError(Failure.TRANSIENT, "the connection broke off before an answer")
+
+
+def _never_sent(error: RequestError) -> bool:
+    """A connection that breaks after the request was written is a ConnectError too; only hyper's
+    own words tell them apart, and an unknown wording counts as sent."""
+    causes = (error.details or {}).get("causes") or ()
+    return any(cause["message"] == "client error (Connect)" for cause in causes)
 
 
 def _is_near(url: str) -> bool:
