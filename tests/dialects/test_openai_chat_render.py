@@ -1,5 +1,6 @@
 """Requests for a Chat Completions endpoint."""
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -372,7 +373,7 @@ turns = st.lists(
     messages | st.builds(Message, st.just("tool"), st.lists(results, min_size=1).map(tuple)),
     min_size=1,
     max_size=5,
-).filter(lambda said: all(a.role != "tool" or b.role != "tool" for a, b in zip(said, said[1:])))
+).filter(lambda said: all(a.role != "tool" or b.role != "tool" for a, b in pairwise(said)))
 requests = st.builds(
     Request,
     dialect=st.just("other"),

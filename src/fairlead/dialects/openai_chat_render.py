@@ -9,6 +9,7 @@ import msgspec
 from fairlead.dialects import wire
 from fairlead.dialects.dialect import Rendered
 from fairlead.dialects.openai_chat_wire import NAME, PATH
+from fairlead.dialects.thinking import effort_of
 from fairlead.types.catalog import Endpoint
 from fairlead.types.chat import (
     Foreign,
@@ -130,7 +131,7 @@ class _Crossing:
             self._thinking(request.thinking, whole)
 
     def _thinking(self, thinking: Thinking, whole: dict[str, Any]) -> None:
-        effort = _effort(thinking)
+        effort = effort_of(thinking)
         if "reasoning" not in self._endpoint.model.can:
             if effort != "none" and (effort or thinking.enabled):
                 self._dropped.append("thinking")
@@ -247,17 +248,3 @@ def _response_format(output: OutputFormat) -> dict[str, Any]:
     if output.strict is not None:
         fits["strict"] = output.strict
     return {"type": "json_schema", "json_schema": fits}
-
-
-EFFORT_FROM_TOKENS = ((2_048, "low"), (12_288, "medium"))
-"""A budget up to so many tokens is such an effort; anything larger is ``high``."""
-
-
-def _effort(thinking: Thinking) -> str | None:
-    """An effort that was named, or the nearest to a budget in tokens."""
-    if thinking.enabled is False:
-        return "none"
-    if thinking.effort or thinking.budget_tokens is None:
-        return thinking.effort
-    budget = thinking.budget_tokens
-    return next((effort for most, effort in EFFORT_FROM_TOKENS if budget <= most), "high")
