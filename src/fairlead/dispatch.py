@@ -11,7 +11,7 @@ from time import time
 from msgspec import Struct, field
 
 from fairlead.decide.cost import cost_nano_usd, price_version
-from fairlead.decide.failover import Tried, next_attempt
+from fairlead.decide.failover import Tried, next_attempt, pause_s
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Decoder, Dialect
 from fairlead.outside.upstream import Reply, Upstream
@@ -75,10 +75,14 @@ class Errand(Struct):
 class Dispatch:
     """Carries out plans. One per process; holds nothing of any request."""
 
-    def __init__(self, state: State, upstream: Upstream, sign: Sign) -> None:
+    def __init__(
+        self, state: State, upstream: Upstream, sign: Sign, dice: Callable[[], float]
+    ) -> None:
+        """``dice`` gives a number in [0, 1) at each call."""
         self._state = state
         self._upstream = upstream
         self._sign = sign
+        self._dice = dice
 
     async def carry(self, errand: Errand) -> AsyncGenerator[Event]:
         """Yield the answer of the first attempt that gives one.
@@ -108,6 +112,8 @@ class Dispatch:
                 tried.append(Tried(attempt, error))
                 elapsed_s = loop.time() - errand.arrived_s
                 attempt = next_attempt(plan, tried, elapsed_s, answering)
+            if attempt is not None and (wait_s := pause_s(attempt, tried, self._dice())) > 0:
+                await asyncio.sleep(wait_s)
         raise _given_up(tried, errand.carried)
 
     async def _attempt(self, attempt: Attempt, errand: Errand) -> AsyncGenerator[Event]:
@@ -123,6 +129,7 @@ class Dispatch:
             await trial.open()
             headers = {**rendered.headers, **self._sign(endpoint, attempt.secret)}
             url = endpoint.base_url + rendered.path
+            trial.sent = True
             async with self._upstream.send(url, headers, rendered.body, endpoint.timeouts) as reply:
                 trial.status = reply.status
                 if reply.status != 200:
@@ -154,6 +161,7 @@ class Trial:
         self._error: UpstreamError | None = None
         self._hold: Hold | None = None
         self._closed = False
+        self.sent = False
         self.status: int | None = None
         deadline_s = errand.arrived_s + errand.plan.deadline_s
         self.watchdog = Watchdog(self._loop, deadline_s)
@@ -270,7 +278,7 @@ class Trial:
             spent = self._end.usage
             used = spent.input_tokens or spent.output_tokens
             return spent, "provider_usage" if used else "provider_zero"
-        if self._error is not None and (self._first_s is None and self._was_rejected()):
+        if not self.sent or (self._first_s is None and self._was_rejected()):
             return None, "rejected_zero"
         task = self._errand.plan.task
         whole = self._end is not None or not self._errand.request.stream

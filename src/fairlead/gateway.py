@@ -48,10 +48,10 @@ class Call(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What the caller gets: ``body`` whole, or ``stream`` piece by piece."""
+    """What the caller gets: ``body``, and then what is still to come of a ``stream``."""
 
     headers: Mapping[str, str]
-    body: bytes = b""
+    body: bytes
     stream: AsyncGenerator[bytes] | None = None
 
 
@@ -71,14 +71,15 @@ class Gateway:
             known.request = _narrowed(dialect.parse_request(call.body, call.headers), call)
             view = self._state.view(known.caller, call.arrived_s, call.at_ms)
             plan = decide(known.request, known.caller, view)
-            self._state.limits.admit(known.caller, plan.task, call.arrived_s)
+            tokens = plan.task.input_tokens + plan.task.output_tokens
+            self._state.limits.admit(known.caller, tokens, call.arrived_s)
         except GatewayError as refusal:
             self._tell(_refused(call, known, refusal))
             raise
         errand = Errand(
             call.request_id, known.caller, known.request, plan, view.today, call.arrived_s
         )
-        exchange = Exchange(call, errand, dialect, self._tell)
+        exchange = Exchange(call, errand, dialect, self._finished)
         events = self._dispatch.carry(errand)
         if not known.request.stream:
             return await exchange.whole(events)
@@ -90,6 +91,17 @@ class Gateway:
         request = _narrowed(DIALECTS[call.dialect].parse_request(call.body, call.headers), call)
         view = self._state.view(caller, call.arrived_s, call.at_ms)
         return as_json(consider(request, caller, view))
+
+    def _finished(self, errand: Errand, fact: Exchanged) -> None:
+        self._tell(fact)
+        if fact.usage is not None:
+            task, usage = errand.plan.task, fact.usage
+            self._state.limits.correct(
+                errand.caller,
+                task.input_tokens + task.output_tokens,
+                usage.input_tokens + usage.output_tokens,
+                monotonic(),
+            )
 
     def _tell(self, fact: Fact) -> None:
         for sink in self._sinks:
@@ -107,12 +119,16 @@ class Exchange:
     """One request from its plan to its fact: events in, the caller's bytes out."""
 
     def __init__(
-        self, call: Call, errand: Errand, dialect: Dialect, tell: Callable[[Fact], None]
+        self,
+        call: Call,
+        errand: Errand,
+        dialect: Dialect,
+        finished: Callable[[Errand, Exchanged], None],
     ) -> None:
         self._call = call
         self._errand = errand
         self._dialect = dialect
-        self._tell = tell
+        self._finished = finished
         self._told = False
 
     async def whole(self, events: AsyncGenerator[Event]) -> Answer:
@@ -124,21 +140,12 @@ class Exchange:
         """Wait for the first content: until then, a failure is an ordinary error response."""
         pieces = self._pieces(events)
         first = await anext(pieces)
-        return Answer(self._headers(), stream=self._rest(first, pieces))
-
-    async def _rest(self, first: bytes, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        async with aclosing(pieces):
-            yield first
-            try:
-                async for piece in pieces:
-                    yield piece
-            except GatewayError as error:
-                yield self._dialect.encoder(self._errand.request, self._reply()).error(error)
-                raise
+        return Answer(self._headers(), first, pieces)
 
     async def _pieces(self, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
         """Encode events as they come. The last piece waits until the attempt is on disk."""
         encoder: Encoder | None = None
+        began = False
         try:
             async with aclosing(events):
                 async for event in events:
@@ -149,11 +156,16 @@ class Exchange:
                         self._finish(None)
                         await self._on_disk()
                     if piece:
+                        began = True
                         yield piece
+        except GatewayError as error:
+            self._finish(error)
+            await self._on_disk()
+            if encoder is not None and began:
+                yield encoder.error(error)
+            raise
         except BaseException as error:
             self._finish(error)
-            if isinstance(error, GatewayError):
-                await self._on_disk()
             raise
 
     async def _on_disk(self) -> None:
@@ -164,7 +176,7 @@ class Exchange:
         """Tell what happened, once."""
         if not self._told:
             self._told = True
-            self._tell(_exchanged(self._call, self._errand, error))
+            self._finished(self._errand, _exchanged(self._call, self._errand, error))
 
     def _reply(self) -> ReplyFacts:
         by = self._errand.carried.by
@@ -176,7 +188,7 @@ class Exchange:
         carried, plan = self._errand.carried, self._errand.plan
         headers = {
             "x-fairlead-route": plan.route,
-            "x-fairlead-reason": plan.reason,
+            "x-fairlead-reason": _header_text(plan.reason),
             "x-fairlead-attempts": str(len(carried.attempts) + (carried.end is None)),
         }
         by = carried.by
@@ -192,7 +204,7 @@ class Exchange:
         if carried.end is not None and cost_nano_usd is not None:
             headers["x-fairlead-cost-usd"] = usd(cost_nano_usd)
         if carried.dropped:
-            headers["x-fairlead-dropped"] = ",".join(carried.dropped)
+            headers["x-fairlead-dropped"] = _header_text(",".join(carried.dropped))
         return headers
 
     def _explained(self, body: bytes) -> bytes:
@@ -213,6 +225,11 @@ def _narrowed(request: Request, call: Call) -> Request:
     if asked == Narrowing():
         return request
     return msgspec.structs.replace(request, narrowing=narrower(request.narrowing, asked))
+
+
+def _header_text(text: str) -> str:
+    """Fit for a header: names in it may come from a file or a caller (RFC 9110 section 5.5)."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
 
 
 def _total_nano_usd(carried: Carried) -> int | None:

@@ -44,12 +44,10 @@ class Admin:
     async def handle(self, request: web.BaseRequest, request_id: str) -> web.Response:
         """Raises NotFound and MethodNotAllowed, with what was meant where it can be guessed."""
         path = request.rel_url.raw_path
-        if path.startswith(MODELS + "/"):
-            method, handler = "GET", self._model
-        elif path in self._routes:
-            method, handler = self._routes[path]
-        else:
+        route = ("GET", self._model) if path.startswith(MODELS + "/") else self._routes.get(path)
+        if route is None:
             raise self._not_found(path)
+        method, handler = route
         if request.method != method and not (method == "GET" and request.method == "HEAD"):
             raise MethodNotAllowed(f"{path} takes {method}, not {request.method}")
         return await handler(request, request_id)

@@ -5,6 +5,7 @@ from contextlib import aclosing, suppress
 from time import time
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
@@ -17,11 +18,7 @@ from fairlead.server.ids import new_id
 from fairlead.server.limits import Limits
 from fairlead.server.protocol import Server
 from fairlead.server.respond import EVENTS, failure, identity, whole
-from fairlead.types.errors import (
-    GatewayError,
-    MethodNotAllowed,
-    Overloaded,
-)
+from fairlead.types.errors import GatewayError, MethodNotAllowed, Overloaded
 
 DIALECT_OF_PATH = {
     "/v1/chat/completions": "openai_chat",
@@ -29,8 +26,6 @@ DIALECT_OF_PATH = {
     "/v1/messages": "anthropic_messages",
     "/v1/messages/count_tokens": "anthropic_count_tokens",
 }
-
-LOOPBACK = ("127.", "::1")
 
 
 class Listener:
@@ -83,7 +78,7 @@ class Listener:
         message: RawRequestMessage,
         payload: StreamReader,
         protocol: RequestHandler,
-        writer: web.AbstractStreamWriter,
+        writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         return web.BaseRequest(
@@ -147,6 +142,7 @@ class Listener:
         assert answer.stream is not None
         async with aclosing(answer.stream) as pieces:
             await response.prepare(request)
+            await response.write(answer.body)
             try:
                 async for piece in pieces:
                     await response.write(piece)
