@@ -1,0 +1,22 @@
+"""The data folder: which file in it is which. Opens nothing."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+
+class Folder(Struct, frozen=True):
+    """Where one gateway keeps what must outlive it. One running gateway owns one folder."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """Ledger, journal and keys."""
+        return self.path / "fairlead.db"
+
+    @property
+    def pepper(self) -> Path:
+        """What key digests are made with; apart from the database, so that a copy of that alone
+        does not let anybody test guesses."""
+        return self.path / "pepper"
