@@ -8,13 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decide.pool import ANYONE, MARKET, MID, SMALL, ask, catalog, keyed, view
+from decide.pool import (
+    ANYONE,
+    MARKET,
+    MID,
+    SMALL,
+    ask,
+    catalog,
+    changed,
+    endpoint,
+    keyed,
+    model,
+    view,
+)
 from fairlead.decide import consider, decide
 from fairlead.decide.explain import as_json
+from fairlead.decide.failover import Tried, next_attempt
 from fairlead.types.catalog import Route, Rule, When
 from fairlead.types.chat import Narrowing
-from fairlead.types.decision import Caller, Vitals
-from fairlead.types.errors import Forbidden, UnknownModel
+from fairlead.types.decision import Caller, Plan, Vitals
+from fairlead.types.errors import Failure, Forbidden, UnknownModel, UpstreamError
 
 HARD = "Analyse the trade-offs of event sourcing for a distributed ledger."
 
@@ -115,3 +128,73 @@ def test_same_plan_in_every_process() -> None:
     }
 
     assert len(told) == 1
+
+
+OLD = endpoint("acme", model("old", successor="mid"))
+TWIN = endpoint("bolt", model("old", successor="mid"))
+MODEL_GONE = UpstreamError(Failure.MODEL_GONE, "no longer available")
+BROKEN = UpstreamError(Failure.TRANSIENT, "it broke")
+
+
+def followed(plan: Plan, *errors: UpstreamError) -> list[str]:
+    """Who is asked, in order, when each attempt ends like this."""
+    tried: list[Tried] = []
+    story = []
+    for error in (*errors, None):
+        attempt = next_attempt(plan, tried, 0.0, False)
+        if attempt is None:
+            break
+        story.append(attempt.endpoint.name)
+        if error is not None:
+            tried.append(Tried(attempt, error))
+    return story
+
+
+@pytest.mark.parametrize(
+    ("errors", "story"),
+    [
+        ((MODEL_GONE,), ["acme/old", "bolt/old"]),
+        ((MODEL_GONE, MODEL_GONE), ["acme/old", "bolt/old", "acme/mid"]),
+        ((BROKEN, MODEL_GONE), ["acme/old", "bolt/old", "acme/mid"]),
+        ((BROKEN, BROKEN), ["acme/old", "bolt/old", "bolt/old"]),
+    ],
+    ids=["its twin comes first", "then the successor", "one gone is enough", "not for a mishap"],
+)
+def test_the_successor_of_a_named_model_takes_over_once_that_is_gone(
+    errors: tuple[UpstreamError, ...], story: list[str]
+) -> None:
+    plan = decide(ask(model="old"), ANYONE, view(OLD, TWIN, MID, SMALL))
+
+    assert followed(plan, *errors) == story
+
+
+def test_a_model_known_to_be_gone_is_answered_by_its_successor() -> None:
+    gone = {("acme/old", ""): Vitals(retired=True)}
+
+    plan = decide(ask(model="old"), ANYONE, view(OLD, MID, SMALL, vitals=gone))
+
+    assert [one.endpoint for one in plan.attempts] == [MID]
+    assert plan.reason.endswith("successor of old, which is retired")
+
+
+def test_past_its_last_day_a_model_is_answered_by_its_successor() -> None:
+    past = changed(OLD, retires="2026-05-31")
+
+    assert decide(ask(model="old"), ANYONE, view(past, MID)).attempts[0].endpoint is MID
+
+
+@pytest.mark.parametrize(
+    ("asked", "caller", "vitals"),
+    [
+        ("old", ANYONE, Vitals(state="open")),
+        ("acme/old", ANYONE, Vitals(retired=True)),
+        ("old", Caller("k", "k", models=("old",)), Vitals(retired=True)),
+    ],
+    ids=["it is only ill", "an endpoint is meant alone", "the key may not use it"],
+)
+def test_no_successor_steps_in_where(asked: str, caller: Caller, vitals: Vitals) -> None:
+    considered = consider(
+        ask(model=asked), caller, view(OLD, MID, vitals={("acme/old", ""): vitals})
+    )
+
+    assert considered.attempts == ()

@@ -3,12 +3,18 @@
 ``decide`` is what a request runs; ``consider`` is the same without the refusal, for previews.
 """
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from fairlead.decide import classify, eligible, plan, policy, refusal, score
 from fairlead.decide.plan import Considered
+from fairlead.types.catalog import Endpoint
 from fairlead.types.chat import Request
 from fairlead.types.decision import Caller, Plan, View
+
+GONE = frozenset({"retired", "lifecycle"})
+"""Rules by which a model is left out for good."""
 
 
 def decide(request: Request, caller: Caller, view: View) -> Plan:
@@ -37,6 +43,24 @@ def consider(request: Request, caller: Caller, view: View) -> Considered:
     offers, unable = eligible.eligible(request, task, endpoints, grant, view)
     attempts = score.rank(offers, task, rule, view.dice)
     considered = Considered(route, rule, task, grant, attempts, (*refused, *unable))
-    if not attempts:
+    heirs = policy.successors(route, view.catalog)
+    if heirs and (attempts or any([one.rule in GONE for one in unable])):
+        considered = _with_heirs(considered, request, heirs, view)
+    if not considered.attempts:
         return considered
     return replace(considered, plan=plan.plan(considered, request, view))
+
+
+def _with_heirs(
+    considered: Considered, request: Request, heirs: Sequence[Endpoint], view: View
+) -> Considered:
+    """The successors of a model that was asked for by name, behind all that serve the model."""
+    task, rule, grant = considered.task, considered.rule, considered.grant
+    offers, unable = eligible.eligible(request, task, heirs, grant, view)
+    ranked = score.rank(offers, task, rule, view.dice)
+    stand_ins = tuple([replace(attempt, stands_in=True) for attempt in ranked])
+    return replace(
+        considered,
+        attempts=considered.attempts + stand_ins,
+        rejected=(*considered.rejected, *unable),
+    )

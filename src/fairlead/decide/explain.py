@@ -33,6 +33,7 @@ class _Candidate(Struct, omit_defaults=True):
     credential: str = ""
     max_output_tokens: int | None = None
     """The cap that a budget forces on its answer."""
+    stands_in: bool = False
 
 
 class _Explained(Struct):
@@ -95,6 +96,7 @@ def _candidate(attempt: Attempt) -> _Candidate:
         int(attempt.expected_ms),
         attempt.secret.id if attempt.secret else "",
         attempt.max_output_tokens,
+        attempt.stands_in,
     )
 
 

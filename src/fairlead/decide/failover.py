@@ -77,7 +77,13 @@ def next_attempt(
     last = tried[-1]
     if not RULES[last.error.failure].elsewhere:
         return None
-    left = [attempt for attempt in plan.attempts if _is_open(attempt, tried)]
+    # A successor that nobody asked for by name answers only once the model itself is gone.
+    gone = plan.attempts[0].stands_in or any(RULES[one.error.failure].retires for one in tried)
+    left = [
+        attempt
+        for attempt in plan.attempts
+        if _is_open(attempt, tried) and (gone or not attempt.stands_in)
+    ]
     if not left:
         return last.attempt if _may_repeat(plan, tried, elapsed_s) else None
     return min(left, key=lambda attempt: _reluctance(attempt, tried))
@@ -110,7 +116,7 @@ def _is_larger(attempt: Attempt, than: Attempt) -> bool:
     return context is not None and context > (than.endpoint.model.context_tokens or 0)
 
 
-def _reluctance(attempt: Attempt, tried: Sequence[Tried]) -> tuple[bool, bool]:
+def _reluctance(attempt: Attempt, tried: Sequence[Tried]) -> tuple[bool, bool, bool]:
     """Least first; among equals the plan's order stands (``min`` keeps the first)."""
     last = tried[-1]
     failed, rule = last.attempt.endpoint, RULES[last.error.failure]
@@ -122,7 +128,7 @@ def _reluctance(attempt: Attempt, tried: Sequence[Tried]) -> tuple[bool, bool]:
         preferred = attempt.endpoint.model.name == failed.model.successor
     else:
         preferred = rule.other_credential and attempt.endpoint.name == failed.name
-    return doubtful, not preferred
+    return doubtful, attempt.stands_in, not preferred
 
 
 def _may_repeat(plan: Plan, tried: Sequence[Tried], elapsed_s: float) -> bool:

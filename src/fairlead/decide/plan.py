@@ -87,6 +87,9 @@ def _reason(considered: Considered) -> str:
 
 def _merit(considered: Considered, first: Attempt) -> str:
     attempts = considered.attempts
+    if first.stands_in:
+        return f"successor of {considered.route.name}, which is retired"
+    attempts = tuple([attempt for attempt in attempts if not attempt.stands_in])
     if len(attempts) == 1:
         return "the only candidate left"
     if considered.rule.ordered:

@@ -56,6 +56,21 @@ def scope(route: Route, catalog: Catalog) -> Sequence[Endpoint]:
     return _serving(route.name, catalog)
 
 
+def successors(route: Route, catalog: Catalog) -> Sequence[Endpoint]:
+    """Where a model was asked for by name: the endpoints of its declared successors, in order. An
+    endpoint that was asked for by name is meant alone."""
+    if route.name in catalog.routes:
+        return ()
+    known = list(_serving(route.name, catalog))
+    if any([endpoint.name == route.name for endpoint in known]):
+        return ()
+    heirs: list[Endpoint] = []
+    for endpoint in known:
+        heirs_of_one = catalog.by_name.get(endpoint.model.successor, ())
+        heirs += [heir for heir in heirs_of_one if heir not in known and heir not in heirs]
+    return heirs
+
+
 def grant(
     request: Request, caller: Caller, route: Route, rule: Rule, view: View
 ) -> tuple[Grant, tuple[Rejected, ...]]:
@@ -78,7 +93,7 @@ def grant(
         )
         if patterns
     ]
-    endpoints = scope(route, view.catalog)
+    endpoints = (*scope(route, view.catalog), *successors(route, view.catalog))
     if not zones and not lists:
         return Grant(frozenset([endpoint.name for endpoint in endpoints])), ()
     allowed: list[str] = []

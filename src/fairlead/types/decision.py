@@ -132,6 +132,9 @@ class Attempt(Struct, frozen=True):
     expected_ms: float
     max_output_tokens: int | None = None
     """A cap to impose on the answer, because the budget affords no more; None imposes none."""
+    stands_in: bool = False
+    """It serves the declared successor of the model that was asked for by name: to be asked only
+    once that one is gone."""
 
     @property
     def key(self) -> tuple[str, str]:
