@@ -38,7 +38,7 @@ class Case:
 CASES = (
     Case("unary", "openai_chat", "/unary/v1", "/unary/v1/chat/completions", False),
     Case("stream", "openai_chat", "/stream/v1", "/stream/v1/chat/completions", True),
-    Case("cross_stream", "anthropic_messages", "/cross", "/cross/v1/messages", True),
+    Case("cross_stream", "anthropic_messages", "/cross/v1", "/cross/v1/messages", True),
 )
 
 BARS = {

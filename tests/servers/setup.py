@@ -25,11 +25,11 @@ class Setup:
         provider: dict[str, Any] | None = None,
         **facts: Any,
     ) -> "Setup":
-        """``address`` is the server's; OpenAI's dialect is served below its ``/v1``."""
+        """``address`` is the server's; every dialect is served below its ``/v1``."""
         variable = f"KEY_{name.upper().replace('-', '_')}"
         self.secrets[variable] = f"sk-canary-{name}"
         self._providers[f"at-{name}"] = {
-            "address": f"{address}/v1" if dialect == "openai_chat" else address,
+            "address": f"{address}/v1",
             "dialect": dialect,
             "zone": "cloud",
             "api_key": {"env": variable},

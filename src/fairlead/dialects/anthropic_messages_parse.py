@@ -88,7 +88,7 @@ def parse_request(
         body=body,
         operation=operation,
         messages=messages,
-        stream=bool(asked.stream),
+        stream=operation == "chat" and bool(asked.stream),
         max_output_tokens=asked.max_tokens,
         temperature=asked.temperature,
         top_p=asked.top_p,

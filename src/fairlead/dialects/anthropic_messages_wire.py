@@ -11,6 +11,11 @@ from msgspec import Raw, Struct
 from fairlead.types.chat import FinishReason, Usage
 
 NAME = "anthropic_messages"
+COUNT_NAME = "anthropic_count_tokens"
+"""A dialect towards callers only: endpoints that count speak ``NAME``."""
+
+PATH = "/messages"
+COUNT_PATH = "/messages/count_tokens"
 VERSION = "2023-06-01"
 VERSIONS = (VERSION, "2026-10-21")
 """API versions spoken here; ``VERSION`` is what a request without the header gets."""
@@ -18,6 +23,9 @@ VERSIONS = (VERSION, "2026-10-21")
 UNSIGNED = "fairlead-unsigned"
 """The signature of thinking that a crossing showed: the model's own dialect has none. Anthropic
 refuses thinking it did not sign, so blocks with this mark are taken out before it sees them."""
+
+MIN_BUDGET_TOKENS = 1024
+"""The least ``thinking.budget_tokens``: platform.claude.com/docs/en/build-with-claude."""
 
 # What a caller sends.
 
@@ -71,6 +79,13 @@ KINDS = frozenset({"text", "image", "tool_use", "tool_result", "thinking", "reda
 
 class Kind(Struct):
     type: str
+
+
+class KnownBlock(Struct):
+    """Any block, to tell whether it is thinking that Anthropic signed."""
+
+    type: str
+    signature: str = ""
 
 
 class WireMessage(Struct):
