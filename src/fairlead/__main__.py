@@ -1,1 +1,6 @@
 """Run as ``python -m fairlead`` or ``fairlead``."""
+
+from fairlead.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -186,9 +186,6 @@ class Metrics(Collector):
                 yield metric.family()
         yield from self._gauges()
 
-    def describe(self) -> Iterator[Metric]:
-        return self.collect()
-
     def _exchanged(self, fact: Exchanged) -> None:
         self.requests.add((fact.dialect, fact.route, fact.task, fact.outcome, fact.code))
         for attempted in fact.attempts:

@@ -68,6 +68,11 @@ class Keys:
     def replace(self, rows: Iterable[KeyRow]) -> None:
         self._by_digest = {row.digest: row for row in rows}
 
+    @property
+    def exist(self) -> bool:
+        """Whether a key was ever made: from then on every request needs one."""
+        return bool(self._by_digest)
+
     def identify(self, credential: str | None) -> Caller:
         """The caller who holds this key, or ``local`` where no key was ever made.
 

@@ -1,0 +1,116 @@
+"""One of each part, joined: started in order, stopped in reverse. Reads no configuration file."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+from sys import stderr, stdout
+from time import time
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from fairlead import __version__
+from fairlead.dispatch import Dispatch
+from fairlead.gateway import Gateway
+from fairlead.outside import pepper
+from fairlead.outside.config.settings import ServerSettings
+from fairlead.outside.folder import Folder
+from fairlead.outside.journal import Journal
+from fairlead.outside.log import Log
+from fairlead.outside.metrics import Live, Metrics
+from fairlead.outside.signers import Signers
+from fairlead.outside.store import Store
+from fairlead.outside.upstream import HttpUpstream
+from fairlead.server.admin import Admin
+from fairlead.server.http import Listener
+from fairlead.server.limits import Limits
+from fairlead.state import State
+from fairlead.state.keys import Keys, list_keys
+from fairlead.types.catalog import Catalog
+from fairlead.types.errors import OurError
+from fairlead.types.facts import Sink
+
+DRAIN_S = 30.0
+"""What runs may take so long to finish once we are told to stop."""
+USER_AGENT = f"fairlead/{__version__}"
+
+
+class Running(Struct, frozen=True):
+    """A gateway that serves."""
+
+    address: str
+    """Such as ``http://127.0.0.1:4600``."""
+    state: State
+    store: Store
+    journal: Journal
+    log: Log | None
+    recovered: int
+    """Attempts that a killed process had left open."""
+
+
+@asynccontextmanager
+async def running(
+    catalog: Catalog, server: ServerSettings, folder: Folder, env: Mapping[str, str]
+) -> AsyncGenerator[Running]:
+    """Serve for as long as the context is open. Raises OurError when the folder is in use, or
+    when other machines could call without a key; OSError when the address cannot be had."""
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        log = _log(server.log, stack)
+        store = Store(folder.database, loop)
+        stack.push_async_callback(store.close)
+        state = State(catalog, store, _keys(folder, store), random.random)
+        if not (server.listen.is_loopback or state.keys.exist):
+            raise OurError(
+                f"{server.listen.host} can be reached from other machines, and there are no keys:"
+                " make one with `fairlead keys create NAME`, or listen on 127.0.0.1"
+            )
+        recovered = state.ledger.recover(int(time() * 1000))
+        upstream = HttpUpstream(USER_AGENT)
+        stack.push_async_callback(upstream.close)
+        dispatch = Dispatch(state, upstream, Signers(env, loop.time).sign, random.random)
+
+        journal = Journal(store)
+        metrics = Metrics(_live(state, store, journal, log, lambda: listener.in_flight))
+        store.on_commit = metrics.committed
+        sinks: tuple[Sink, ...] = (journal, metrics) if log is None else (journal, metrics, log)
+        gateway = Gateway(state, dispatch, sinks)
+
+        limits = Limits(max_body_bytes=server.max_body_bytes)
+        admin = Admin(gateway, state, metrics.render, limits)
+        listener = Listener(gateway, admin, limits)
+        admin.ready = lambda: not listener.draining
+        stack.push_async_callback(listener.stop, DRAIN_S)
+        host, port = await listener.start(server.listen.host, server.listen.port)
+        name = f"[{host}]" if ":" in host else host
+        yield Running(f"http://{name}:{port}", state, store, journal, log, recovered)
+
+
+def _keys(folder: Folder, store: Store) -> Keys:
+    return Keys(pepper.load(folder.pepper), list_keys(store))
+
+
+def _log(where: str, stack: AsyncExitStack) -> Log | None:
+    if where == "none":
+        return None
+    standard: Mapping[str, BinaryIO] = {"stderr": stderr.buffer, "stdout": stdout.buffer}
+    stream = standard.get(where)
+    if stream is None:
+        stream = stack.enter_context(Path(where).open("ab"))
+    return stack.enter_context(closing(Log(stream)))
+
+
+def _live(
+    state: State, store: Store, journal: Journal, log: Log | None, in_flight: Callable[[], int]
+) -> Live:
+    loop = asyncio.get_running_loop()
+    return Live(
+        vitals=lambda: state.health.vitals(loop.time()),
+        in_flight=in_flight,
+        open_holds=lambda: state.ledger.open_holds,
+        rows_waiting=lambda: store.rows_waiting,
+        records_lost=lambda: journal.lost + (log.lost if log else 0),
+        generation=lambda: state.registry.catalog.generation,
+    )

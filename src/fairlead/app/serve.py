@@ -1,0 +1,116 @@
+"""``fairlead serve``, but for what it prints: load, run, keep up to date, stop when told."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import uvloop
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fairlead.app.parts import USER_AGENT, Running, running
+from fairlead.app.sources import Loaded, Sources
+from fairlead.app.upkeep import Say, Upkeep
+from fairlead.outside.config import Catalogue
+from fairlead.outside.config.settings import Listen, ServerSettings
+from fairlead.outside.folder import Folder
+from fairlead.outside.simulated.providers import SimulatedProviders
+from fairlead.outside.upstream import HttpUpstream
+from fairlead.types.catalog import Endpoint
+
+
+class Serving(Struct, frozen=True):
+    """What the command line and the environment say. None: as the configuration has it."""
+
+    config: Path | None
+    env: Mapping[str, str]
+    catalogue: Catalogue
+    listen: Listen | None = None
+    data: Path | None = None
+
+
+def serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say) -> None:
+    """Serve until SIGTERM or SIGINT. ``started`` is told once, ``say`` of what happens later.
+
+    Raises ConfigError, OurError and OSError when it cannot start.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(serving, started, say))
+
+
+async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say) -> None:
+    stop, again = _signals()
+    async with sources(serving) as source:
+        loaded = await source.load()
+        server = _server(serving, loaded.settings.server)
+        folder = Folder(Path(server.data))
+        async with running(loaded.catalog, server, folder, serving.env) as gateway:
+            started(loaded, gateway)
+            # What lives from here to the end need not be looked at by every collection.
+            gc.collect()
+            gc.freeze()
+            upkeep = Upkeep(source, gateway, loaded, say)
+            chores = [
+                asyncio.ensure_future(chore)
+                for chore in (
+                    upkeep.follow_file(),
+                    upkeep.follow_signal(again),
+                    upkeep.follow_keys(),
+                )
+            ]
+            await _until(stop, chores)
+
+
+@asynccontextmanager
+async def sources(serving: Serving) -> AsyncGenerator[Sources]:
+    """With the simulated providers, which start when they are asked for and stop at the end."""
+    simulated, probe = SimulatedProviders(), HttpUpstream(USER_AGENT)
+
+    async def simulate() -> Sequence[Endpoint]:
+        if not simulated.addresses:
+            await simulated.start()
+        return simulated.endpoints()
+
+    try:
+        yield Sources(serving.config, serving.env, serving.catalogue, probe.probe, simulate)
+    finally:
+        await simulated.stop()
+        await probe.close()
+
+
+def _server(serving: Serving, settings: ServerSettings) -> ServerSettings:
+    return replace(
+        settings,
+        listen=serving.listen or settings.listen,
+        data=str(serving.data or settings.data),
+    )
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set when we are told to stop, and when we are told to read everything again."""
+    loop = asyncio.get_running_loop()
+    stop, again = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    return stop, again
+
+
+async def _until(stop: asyncio.Event, chores: Sequence["asyncio.Future[None]"]) -> None:
+    """Raises what a chore raises: a gateway that nobody keeps up to date must not seem well."""
+    told = asyncio.ensure_future(stop.wait())
+    waiting: set[asyncio.Future[object]] = {told, *chores}
+    try:
+        while not told.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for chore in done:
+                chore.result()
+    finally:
+        for task in waiting:
+            task.cancel()
+        for task in waiting:
+            with suppress(asyncio.CancelledError):
+                await task

@@ -1,0 +1,87 @@
+"""Keeps a running gateway up to date with its configuration and its keys."""
+
+import asyncio
+import sqlite3
+from asyncio import to_thread
+from collections.abc import Callable, Iterable
+from time import time
+
+from msgspec.structs import replace
+
+from fairlead.app.parts import Running
+from fairlead.app.sources import Loaded, Sources
+from fairlead.outside.config import ConfigError, Settings, difference, unserved
+from fairlead.outside.log import Level
+from fairlead.outside.watch import changes
+from fairlead.state.keys import keys_version, list_keys
+
+KEYS_EVERY_S = 0.25
+"""Other processes make and revoke keys; we promise to notice within half a second."""
+
+Say = Callable[[str], None]
+"""Prints for whoever watches the terminal; the log is told as well."""
+
+
+class Upkeep:
+    def __init__(self, sources: Sources, running: Running, loaded: Loaded, say: Say) -> None:
+        self._sources = sources
+        self._running = running
+        self._settings = loaded.settings
+        self._say = say
+
+    async def follow_file(self) -> None:
+        if self._sources.config is not None:
+            async for _ in changes(self._sources.config):
+                await self.reload()
+
+    async def follow_signal(self, asked: asyncio.Event) -> None:
+        while await asked.wait():
+            asked.clear()
+            await self.reload()
+
+    async def follow_keys(self) -> None:
+        store, keys = self._running.store, self._running.state.keys
+        seen = await to_thread(keys_version, store)
+        while True:
+            await asyncio.sleep(KEYS_EVERY_S)
+            try:
+                version = await to_thread(keys_version, store)
+                if version != seen:
+                    keys.replace(await to_thread(list_keys, store))
+                    seen = version
+            except sqlite3.Error as error:
+                self._tell("error", [f"keys cannot be read, the known ones stay: {error}"])
+
+    async def reload(self) -> None:
+        """Validate, show the difference, swap; on a mistake the old configuration stays."""
+        try:
+            loaded = await self._sources.load()
+        except ConfigError as error:
+            kept = "the configuration is not taken over, the old one stays in force"
+            self._log("error", (kept, *(str(problem) for problem in error.problems)))
+            self._say(f"{error.render()}\n{kept}")
+            return
+        old = self._running.state.registry.catalog
+        new = replace(loaded.catalog, generation=old.generation + 1)
+        lines = [*difference(old, new), *_at_next_start(self._settings, loaded.settings)]
+        self._running.state.swap(new)
+        self._tell("info", ["reloaded: nothing has changed"] if not lines else ["reloaded", *lines])
+        self._tell("warning", (*loaded.settings.warnings, *unserved(new)))
+
+    def _tell(self, level: Level, lines: Iterable[str]) -> None:
+        told = list(lines)
+        self._log(level, told)
+        for line in told:
+            self._say(f"{level}: {line}" if level != "info" else line)
+
+    def _log(self, level: Level, lines: Iterable[str]) -> None:
+        if self._running.log is not None:
+            for line in lines:
+                self._running.log.note(level, line, int(time() * 1000))
+
+
+def _at_next_start(old: Settings, new: Settings) -> list[str]:
+    """What of the server's own settings has changed: sockets and files are opened once."""
+    if old.server == new.server:
+        return []
+    return ["server: takes effect at the next start"]
