@@ -87,8 +87,8 @@ class _Progress:
         self.usage: Usage | None = None
         self._called = False
         self._refused = False
-        self._others: dict[int, bool] = {}
-        """Choices besides the first (``n`` > 1), and whether each has finished."""
+        self._finished: dict[int, bool] = {}
+        """By choice; there is more than one where ``n`` > 1."""
 
     def note(self, chunk: WireChunk) -> bool:
         """Take in one chunk; return whether it holds content."""
@@ -101,8 +101,9 @@ class _Progress:
                     self._called = True
                 elif piece.refusal:
                     self._refused = True
-            if choice.finish_reason or choice.index:
-                self._note_finish(choice.index or 0, choice.finish_reason)
+            index = choice.index or 0
+            if choice.finish_reason or index not in self._finished:
+                self._note_finish(index, choice.finish_reason)
         if chunk.usage:
             self.usage = usage_of(chunk.usage) or self.usage
         return content
@@ -110,13 +111,12 @@ class _Progress:
     def _note_finish(self, index: int, finish: str | None) -> None:
         if finish in BROKEN:
             raise _broken(f"The endpoint broke off its answer: {finish}.")
-        if index:
-            self._others[index] = bool(finish) or self._others.get(index, False)
+        self._finished[index] = bool(finish)
         if finish and (index == 0 or not self.finish):
             self.finish = finish
 
     def is_complete(self) -> bool:
-        return bool(self.finish) and all(self._others.values())
+        return bool(self.finish) and all(self._finished.values())
 
     def end(self, data: bytes = b"") -> End:
         """``stop`` beside tool calls is a slip of several local servers."""
@@ -144,11 +144,18 @@ class _Stream:
         self._begun = False
         """Whether an earlier call yielded content: from then on an error breaks the stream."""
         self._ended = False
+        self._held: UpstreamError | None = None
+        self._stray = b""
+        """The start of what came before any chunk and is no event: a page of HTML, say."""
 
     def feed(self, data: bytes) -> Sequence[Event]:
+        if self._held is not None:
+            raise self._held
         return () if self._ended else self._read(self._frames.feed(data))
 
     def close(self) -> Sequence[Event]:
+        if self._held is not None:
+            raise self._held
         if self._ended:
             return ()
         events = self._read(self._frames.close())
@@ -158,7 +165,7 @@ class _Stream:
             # Some servers close without ``[DONE]``. The finish reason is the positive end.
             return [*events, self._end(DONE)]
         if not self._any:
-            raise failures.bad_success(self._frames.rest)
+            raise failures.bad_success(self._stray or self._frames.rest)
         raise _broken("The endpoint closed the stream before its end.")
 
     def _read(self, frames: Iterable[Frame]) -> list[Event]:
@@ -172,20 +179,32 @@ class _Stream:
         """``[DONE]`` alone proves nothing: proxies append it to whatever they got."""
         if not self._any:
             raise failures.bad_success(b"")
-        if not self._progress.finish:
+        if not self._progress.is_complete():
             raise _broken("The endpoint ended the stream without a finish reason.")
 
     def _chunk(self, frame: Frame) -> WireChunk:
         self._any = True
         try:
             chunk = _CHUNK.decode(frame.data)
+            failed = chunk.error or chunk.object == "error" or frame.event == b"error"
+            told = msgspec.json.decode(frame.data) if failed else None
         except UNDECODABLE as error:
             if frame.event == b"error":
                 raise failures.in_band_error(None, self._begun) from error
             raise _broken("The endpoint sent a stream event that is not understood.") from error
-        if chunk.error or chunk.object == "error" or frame.event == b"error":
-            raise failures.in_band_error(msgspec.json.decode(frame.data), self._begun)
+        if failed:
+            raise failures.in_band_error(told, self._begun)
         return chunk
+
+    def _no_event(self, frame: Frame) -> None:
+        if not (self._any or self._stray or frame.raw.startswith(b":")):
+            self._stray = frame.raw.strip()
+
+    def _hold(self, error: UpstreamError, after: bool) -> None:
+        """Raise now, or with the next bytes when content came ``after`` which the error came."""
+        if not (self._begun and after):
+            raise error
+        self._held = error
 
 
 class _RelayedStream(_Stream):
@@ -203,28 +222,40 @@ class _RelayedStream(_Stream):
     def _read(self, frames: Iterable[Frame]) -> list[Event]:
         passed: list[bytes] = []
         commits = False
+        end: End | None = None
+        try:
+            for frame in frames:
+                if frame.data.startswith(b"[DONE]"):
+                    self._done()
+                    end = self._end(frame.raw)
+                    break
+                if self._take(frame, passed):
+                    commits = True
+        except UpstreamError as error:
+            self._hold(error, bool(passed))
+        self._begun = self._begun or commits
         events: list[Event] = []
-        for frame in frames:
-            if not frame.data:
-                passed.append(frame.raw)
-                continue
-            if frame.data.startswith(b"[DONE]"):
-                self._done()
-                events.append(self._end(frame.raw))
-                break
+        if passed:
+            data = passed[0] if len(passed) == 1 else b"".join(passed)
+            events.append(Passed(data, commits))
+        if end is not None:
+            events.append(end)
+        return events
+
+    def _take(self, frame: Frame, passed: list[bytes]) -> bool:
+        """Pass a frame on, keep it or leave it out; return whether it holds content."""
+        if not frame.data:
+            self._no_event(frame)
+        else:
             chunk = self._chunk(frame)
-            content = self._progress.note(chunk)
-            if content:
-                commits = True
+            if self._progress.note(chunk):
                 passed += (*self._kept, frame.raw)
                 self._kept.clear()
-            elif self._include_usage or chunk.choices or not chunk.usage:
-                (self._kept if self._progress.finish else passed).append(frame.raw)
-        if passed:
-            self._begun = self._begun or commits
-            data = passed[0] if len(passed) == 1 else b"".join(passed)
-            events.insert(0, Passed(data, commits))
-        return events
+                return True
+            if chunk.usage and not (chunk.choices or self._include_usage):
+                return False
+        (self._kept if self._progress.finish else passed).append(frame.raw)
+        return False
 
     def _end(self, terminal: bytes) -> End:
         return super()._end(b"".join((*self._kept, terminal)))
@@ -241,22 +272,32 @@ class _TranslatedStream(_Stream):
     def _read(self, frames: Iterable[Frame]) -> list[Event]:
         events: list[Event] = []
         content = False
-        for frame in frames:
-            if not frame.data:
-                continue
-            if frame.data.startswith(b"[DONE]"):
-                self._done()
-                events.append(self._end(b""))
-                break
-            chunk = self._chunk(frame)
-            if self._calls is None:
-                self._calls = CallPieces(self._names, chunk.id or "")
-                events.append(Begin(chunk.id or "", chunk.model or "", usage_of(chunk.usage)))
-            if self._progress.note(chunk):
-                content = True
-                events += _events(chunk, self._calls)
+        try:
+            for frame in frames:
+                if frame.data.startswith(b"[DONE]"):
+                    self._done()
+                    events.append(self._end(b""))
+                    break
+                if self._take(frame, events):
+                    content = True
+        except UpstreamError as error:
+            self._hold(error, bool(events))
         self._begun = self._begun or content
         return events
+
+    def _take(self, frame: Frame, events: list[Event]) -> bool:
+        """Turn a frame into its events; return whether it holds content."""
+        if not frame.data:
+            self._no_event(frame)
+            return False
+        chunk = self._chunk(frame)
+        if self._calls is None:
+            self._calls = CallPieces(self._names, chunk.id or "")
+            events.append(Begin(chunk.id or "", chunk.model or "", usage_of(chunk.usage)))
+        if not self._progress.note(chunk):
+            return False
+        events += _events(chunk, self._calls)
+        return True
 
     def _end(self, terminal: bytes) -> End:
         if self._calls is not None:

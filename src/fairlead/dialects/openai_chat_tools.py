@@ -27,9 +27,9 @@ class WireCallDelta(Struct, gc=False):
 
 
 class _Call(Struct):
-    number: int
     id: str
-    named: bool = False
+    number: int = -1
+    """Given with the name, so that calls are numbered in the order in which they are told."""
     waiting: str = ""
     """Arguments that came before the name."""
 
@@ -41,6 +41,7 @@ class CallPieces:
         self._names = names
         self._answer_id = answer_id
         self._calls: list[_Call] = []
+        self._named_count = 0
         self._by_index: dict[int, _Call] = {}
 
     def take(self, piece: WireCallDelta) -> ToolCallDelta | None:
@@ -48,19 +49,20 @@ class CallPieces:
         function = piece.function or WireFunctionDelta()
         call = self._call(piece.index, piece.id or "", function.name or "")
         arguments = _json_text(function.arguments)
-        if call.named:
+        if call.number >= 0:
             return ToolCallDelta(call.number, arguments=arguments) if arguments else None
         call.waiting += arguments
         if not function.name:
             return None
-        call.named = True
+        call.number = self._named_count
+        self._named_count += 1
         name = self._names.get(function.name, function.name)
         call_id = call.id or f"call_{self._answer_id}_{call.number}"
         return ToolCallDelta(call.number, call_id, name, call.waiting)
 
     def check(self) -> None:
         """Raises UpstreamError (STREAM_BROKEN) for a call that never got a name."""
-        if not all(call.named for call in self._calls):
+        if self._named_count < len(self._calls):
             raise UpstreamError(
                 Failure.STREAM_BROKEN, "The endpoint sent a tool call without a name."
             )
@@ -88,10 +90,10 @@ class CallPieces:
 
     def _unnamed(self) -> _Call | None:
         """The latest call, if it still waits for its name."""
-        return self._calls[-1] if self._calls and not self._calls[-1].named else None
+        return self._calls[-1] if self._calls and self._calls[-1].number < 0 else None
 
     def _new(self, call_id: str) -> _Call:
-        self._calls.append(_Call(len(self._calls), call_id))
+        self._calls.append(_Call(call_id))
         return self._calls[-1]
 
 
