@@ -15,8 +15,8 @@ from bench.processes import answers, pinned, wait_until
 
 PROGRAM = Path(sys.executable).parent / "fairlead"
 GENEROUS_BUDGET = "$1000000"
-JOURNAL = "journal.db"
-COUNT = "select count(*) from exchanges"
+JOURNAL = "fairlead.db"
+COUNT = "select count(*) from exchange"
 
 CONFIGURATION = """\
 providers:
