@@ -49,7 +49,7 @@ class Block:
 
     def is_whole(self) -> bool:
         """At the end of the answer: a call without arguments is one, too."""
-        return self.is_done() or not self.text().strip()
+        return self.is_done() or not self.text()
 
     def content(self) -> dict[str, Any]:
         """The block as it stands in a message."""
@@ -60,8 +60,7 @@ class Block:
             return {"type": "thinking", "thinking": self.text(), "signature": signature}
         if self.call is None:
             return {"type": "redacted_thinking", "data": self.signature}
-        arguments = Raw(self.text().strip().encode() or b"{}")
-        return _tool_use(self.call, arguments)
+        return _tool_use(self.call, Raw(self.text().encode() or b"{}"))
 
     def start(self) -> dict[str, Any]:
         """The block as its stream begins: empty, but for what has no deltas."""

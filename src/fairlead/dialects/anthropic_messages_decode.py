@@ -103,7 +103,8 @@ class _Stream:
 
     def _message_delta(self, data: bytes) -> None:
         delta = _read(MESSAGE_DELTA, data)
-        self._stop = delta.delta
+        if delta.delta.stop_reason is not None:
+            self._stop = delta.delta
         self._usage = merged_usage(self._usage, delta.usage)
 
     def _error(self, data: bytes) -> None:

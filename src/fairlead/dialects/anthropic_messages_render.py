@@ -13,6 +13,7 @@ from fairlead.dialects.anthropic_messages_wire import (
     MIN_BUDGET_TOKENS,
     NAME,
     PATH,
+    UNSIGNED,
     VERSION,
     KnownBlock,
     WireThinking,
@@ -73,47 +74,71 @@ def _headers(request: Request) -> dict[str, str]:
 
 def _own(request: Request, endpoint: Endpoint, cap: int | None) -> Rendered:
     """Change the model's name, the cap, our own metadata and thoughts nobody signed; no more."""
-    path = COUNT_PATH if request.operation == "count" else PATH
-    if request.operation == "count":
+    counts, asked = request.operation == "count", request.max_output_tokens
+    if counts or (cap is not None and asked is not None and asked <= cap):
         cap = None
     renamed = request.model != endpoint.upstream_model
     # Claude refuses thoughts without its signature: another model had them. Others take them.
-    unsigned = not endpoint.model.open_weights and any(
-        type(part) is Reasoning and not part.signature
-        for message in request.messages
-        for part in message.parts
-    )
-    if not (renamed or unsigned or cap is not None or request.narrowing != _NOT_SAID):
-        return Rendered(path, request.body, _headers(request))
-    whole: dict[str, Any] = dict(wire.members(request.body))
-    dropped: list[str] = []
-    if renamed:
-        whole["model"] = endpoint.upstream_model
-    if cap is not None:
-        dropped += _cap(whole, min(cap, request.max_output_tokens or cap))
-    if request.narrowing != _NOT_SAID and "metadata" in whole:
+    unsigned = not endpoint.model.open_weights and _has_unsigned(request.messages)
+    body = request.body
+    dropped: tuple[str, ...] = ()
+    if renamed or unsigned or cap is not None or request.narrowing != _NOT_SAID:
+        whole: dict[str, Any] = dict(wire.members(body))
+        if renamed:
+            whole["model"] = endpoint.upstream_model
+        if request.narrowing != _NOT_SAID:
+            _leave_out_ours(whole)
+        if cap is not None:
+            dropped += _cap(whole, cap)
+        if unsigned:
+            dropped += _leave_out_unsigned(whole, request.messages[-1].role == "tool")
+        body = _ENCODER.encode(whole)
+    return Rendered(COUNT_PATH if counts else PATH, body, _headers(request), dropped)
+
+
+def _leave_out_ours(whole: dict[str, Any]) -> None:
+    if "metadata" in whole:
         _, metadata = wire.narrowing(msgspec.json.decode(whole["metadata"]) or {})
         whole["metadata"] = metadata
         if not metadata:
             del whole["metadata"]
-    if unsigned:
-        whole["messages"] = list(_signed(_MESSAGES.decode(whole["messages"])))
-        dropped.append("reasoning")
-    return Rendered(path, _ENCODER.encode(whole), _headers(request), tuple(dropped))
 
 
-def _cap(whole: dict[str, Any], cap: int) -> Iterator[str]:
-    """A budget to think must stay below the cap; where there is no room for one, no thinking."""
+def _cap(whole: dict[str, Any], cap: int) -> tuple[str, ...]:
+    """A budget to think must stay below the cap; where there is no room for one, no thinking.
+
+    Returns what that leaves behind."""
     whole["max_tokens"] = cap
     said = _THINKING.decode(whole.get("thinking", b"null"))
     if said is None or said.budget_tokens is None or said.budget_tokens < cap:
-        return
+        return ()
     if cap >= 2 * MIN_BUDGET_TOKENS:
         changed = {"budget_tokens": cap // 2}
         whole["thinking"] = Raw(wire.splice(bytes(whole["thinking"]), changed))
     else:
         del whole["thinking"]
-    yield "thinking.budget_tokens"
+    return ("thinking.budget_tokens",)
+
+
+def _has_unsigned(messages: Iterable[Message]) -> bool:
+    return any(
+        type(part) is Reasoning and not part.signature
+        for message in messages
+        for part in message.parts
+    )
+
+
+def _leave_out_unsigned(whole: dict[str, Any], mid_turn: bool) -> tuple[str, ...]:
+    """A turn that called tools must begin with its thoughts if it is to go on thinking within a
+    budget, so without them it does not (platform.claude.com/docs/en/build-with-claude).
+
+    Returns what is left behind."""
+    whole["messages"] = list(_signed(_MESSAGES.decode(whole["messages"])))
+    said = _THINKING.decode(whole.get("thinking", b"null"))
+    if not mid_turn or said is None or said.type != "enabled":
+        return ("reasoning",)
+    del whole["thinking"]
+    return ("reasoning", "thinking")
 
 
 def _signed(messages: Iterable[dict[str, Raw]]) -> Iterator[dict[str, Any]]:
@@ -128,7 +153,7 @@ def _signed(messages: Iterable[dict[str, Raw]]) -> Iterator[dict[str, Any]]:
 
 def _is_signed(raw: Raw) -> bool:
     block = _BLOCK.decode(raw)
-    return block.type != "thinking" or bool(block.signature)
+    return block.type != "thinking" or block.signature not in ("", UNSIGNED)
 
 
 # From another dialect ----------------------------------------------------------------------------
