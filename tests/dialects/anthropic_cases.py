@@ -1,0 +1,187 @@
+"""Golden files of this dialect, and what its tests share: among it a checker of a stream's form."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
+from fairlead.dialects.dialect import Reply
+from fairlead.dialects.sse import Frames
+from fairlead.types.catalog import Capability, Endpoint, Model
+from fairlead.types.chat import (
+    Begin,
+    End,
+    Event,
+    Passed,
+    ReasoningDelta,
+    Request,
+    TextDelta,
+    ToolCallDelta,
+)
+from fairlead.types.errors import UpstreamError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "anthropic_messages"
+EVENTS: dict[str, type[Event]] = {
+    kind.__name__: kind for kind in (Begin, End, Passed, ReasoningDelta, TextDelta, ToolCallDelta)
+}
+REPLY = Reply("r1", 1_790_000_000, "small-model")
+NEWER = {"anthropic-version": "2026-10-21"}
+
+
+def golden(kind: str) -> list[str]:
+    return sorted(path.name for path in GOLDEN.iterdir() if path.name.startswith(kind))
+
+
+def wire(case: str) -> bytes:
+    """A stream, or a JSON document."""
+    stream = GOLDEN / case / "wire.sse"
+    return stream.read_bytes() if stream.exists() else (GOLDEN / case / "wire.json").read_bytes()
+
+
+def neutral(case: str) -> Any:
+    return msgspec.json.decode((GOLDEN / case / "neutral.json").read_bytes())
+
+
+def events_of(case: str) -> list[Event]:
+    unsaid = {"index": 0, "usage": None}
+    return [
+        msgspec.convert({**unsaid, **value}, EVENTS[kind])
+        for kind, value in neutral(case)["events"]
+    ]
+
+
+def request_as_data(request: Request) -> Any:
+    """What a request says, without the bytes it said it in and without what it leaves unsaid."""
+    silent, said = (
+        msgspec.json.decode(msgspec.json.encode(told)) for told in (Request("", "", b""), request)
+    )
+    return {name: said[name] for name in said if said[name] != silent[name] and name != "body"}
+
+
+def endpoint(*can: Capability, model: str = "upstream-model", **facts: Any) -> Endpoint:
+    return Endpoint(
+        name=f"vendor/{model}",
+        provider="vendor",
+        model=Model(
+            model, can=frozenset(can or ("system", "stream", "sampling", "tools")), **facts
+        ),
+        upstream_model=model,
+        dialect="anthropic_messages",
+        base_url="http://127.0.0.1/v1",
+    )
+
+
+def asked(**fields: Any) -> Request:
+    return Request(**{"dialect": "anthropic_messages", "model": "m", "body": b"{}", **fields})
+
+
+WHOLE, STREAM = asked(), asked(stream=True)
+
+
+def decoded(
+    answer: bytes, *, request: Request, relay: bool = False, cuts: Iterable[int] = ()
+) -> list[Event]:
+    """Feed an answer, cut at these places (modulo its length), and close."""
+    events, error = decoded_until_error(answer, request=request, relay=relay, cuts=cuts)
+    if error is not None:
+        raise error
+    return events
+
+
+def decoded_until_error(
+    answer: bytes, *, request: Request, relay: bool = False, cuts: Iterable[int] = ()
+) -> tuple[list[Event], UpstreamError | None]:
+    """The same, with what came before the error."""
+    decoder = ANTHROPIC_MESSAGES.decoder(request, relay)
+    edges = [0, *sorted(cut % (len(answer) + 1) for cut in cuts), len(answer)]
+    events: list[Event] = []
+    try:
+        for start, end in pairwise(edges):
+            events += decoder.feed(answer[start:end])
+        events += decoder.close()
+    except UpstreamError as error:
+        return events, error
+    return events, None
+
+
+def frame(name: str, **fields: Any) -> bytes:
+    data = msgspec.json.encode({"type": name, **fields})
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+
+
+# The form of a stream ----------------------------------------------------------------------------
+
+DELTAS_OF = {
+    "text": ["text_delta"],
+    "thinking": ["thinking_delta", "signature_delta"],
+    "redacted_thinking": [],
+    "tool_use": ["input_json_delta"],
+}
+
+
+def message_of(stream: bytes) -> Any:
+    """Read a stream as a strict client would: every block is started, filled and stopped before
+    the next one, numbered without a gap, and the message ends once. Returns the message."""
+    told = [msgspec.json.decode(frame.data) for frame in _frames(stream)]
+    first, *blocks, stop, last = told
+    assert (first["type"], stop["type"], last) == (
+        "message_start",
+        "message_delta",
+        {"type": "message_stop"},
+    )
+    message = first["message"]
+    assert (message["content"], message["stop_reason"]) == ([], None)
+    message |= stop["delta"]
+    message["usage"] |= stop["usage"]
+    open_block = None
+    for event in blocks:
+        if event["type"] == "content_block_start":
+            assert open_block is None
+            assert event["index"] == len(message["content"])
+            open_block = {**event["content_block"], "pieces": []}
+            message["content"].append(open_block)
+            continue
+        assert event["index"] == len(message["content"]) - 1
+        assert open_block is not None
+        if event["type"] == "content_block_stop":
+            _close(open_block)
+            open_block = None
+        else:
+            assert event["type"] == "content_block_delta"
+            _fill(open_block, event["delta"])
+    assert open_block is None
+    return message
+
+
+def _frames(stream: bytes) -> Any:
+    frames = Frames()
+    whole = frames.feed(stream)
+    assert not frames.pending
+    for frame in whole:
+        assert frame.event.decode() == msgspec.json.decode(frame.data)["type"]
+    return whole
+
+
+def _fill(block: Any, delta: Any) -> None:
+    assert delta["type"] in DELTAS_OF[block["type"]]
+    if delta["type"] == "input_json_delta":
+        block["pieces"].append(delta["partial_json"])
+        return
+    assert not block.get("signature"), "nothing follows a signature"
+    member = delta["type"].removesuffix("_delta")
+    assert delta[member]
+    block[member] += delta[member]
+
+
+def _close(block: Any) -> None:
+    arguments = "".join(block.pop("pieces"))
+    if block["type"] == "thinking":
+        assert block["signature"], "clients send back what is signed only"
+    if arguments:
+        try:
+            block["input"] = msgspec.json.decode(arguments)
+        except msgspec.DecodeError:
+            block["input"] = arguments
