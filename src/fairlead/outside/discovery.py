@@ -154,7 +154,8 @@ async def _look(probe: Probe, target: Target, timeout_s: float) -> Server | None
 
 
 async def _llamacpp(ask: Ask, names: Mapping[str, Page]) -> Mapping[str, Told] | None:
-    # tools/server/README.md: the list of models is open to all, /props asks for the server's key.
+    # github.com/ggml-org/llama.cpp, tools/server/README.md. Where a key is wanted, some versions
+    # show the list of models to all, but not this page.
     props = await ask("/props")
     if props is None:
         return None
