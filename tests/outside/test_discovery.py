@@ -282,6 +282,10 @@ NOT_LOCAL: Mapping[str, Pages] = {
     "a Fairlead": {**OLLAMA, "/v1/models": gateway()},
     "a simulated provider": {"/v1/models": model_list([Model("m")], anthropic=False)},
     "a relay to a cloud": {"/v1/models": rows("openai", "gpt-5")},
+    "a relay that does not hide it": {
+        "/v1/models": {"data": rows("vllm", "m")["data"] + rows("openai", "gpt-5")["data"]}
+    },
+    "a relay to Ollama": {"/v1/models": rows("library", "qwen3:8b")},
     "nobody says whose": {"/v1/models": {"object": "list", "data": [{"id": "m"}]}},
     "no list": {"/v1/models": {"models": ["m"]}},
     "a list of something else": {"/v1/models": {"data": [{"name": "m"}, "m", None, 7]}},
@@ -493,6 +497,18 @@ async def test_a_remote_model_under_a_local_name_is_left_out(look: Look) -> None
     models = await look.models("ollama", {"/v1/models": rows("library", *names), "/api/tags": tags})
 
     assert list(models) == ["gpt-oss:120b-cloud", "qwen3:8b"]
+
+
+@pytest.mark.parametrize(
+    ("guessed", "kept"), [(True, ["qwen3:8b"]), (False, ["qwen3:8b", "gpt-5"])]
+)
+async def test_what_only_a_list_knows_is_not_taken_for_local(
+    guessed: bool, kept: Sequence[str], look: Look
+) -> None:
+    listed = {"data": rows("library", "qwen3:8b")["data"] + rows("openai", "gpt-5")["data"]}
+    pages = {"/v1/models": listed, "/api/tags": {"models": [{"name": "qwen3:8b"}]}}
+
+    assert list(await look.models("ollama", pages, guessed)) == kept
 
 
 async def test_an_embedding_model_of_sglang_says_so(look: Look) -> None:

@@ -7,7 +7,7 @@ port would else pass for local and free.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -134,20 +134,28 @@ async def _look(probe: Probe, target: Target, timeout_s: float) -> Server | None
     owners = {_text(entry, "owned_by") for entry in entries}
     if not entries or owners & OURS:
         return None
-    says = next((OWNERS[owner] for owner in sorted(owners & OWNERS.keys())), "")
+    says = _said_by(owners)
     kind = says or target.kind
     if target.guessed and not says and kind not in OWN_PAGE:
         return None
     names = _by_name(entries, "id")
     learn = LEARN.get(kind)
-    told = {} if learn is None else await learn(ask, names)
-    if told is None and target.guessed:
-        return None
+    told = None if learn is None else await learn(ask, names)
+    if target.guessed:
+        names = {name: names[name] for name in told or {}}
     models = tuple(_models(names, kind, told or {}))
     provider = target.provider
     if target.guessed and kind != target.kind:
         provider = f"{kind}-{urlsplit(target.address).port}"  # not who usually lives here
     return Server(provider, kind, target.address, models) if models else None
+
+
+def _said_by(owners: Set[str]) -> str:
+    """The kind that a list of models comes from, or nothing. A relay lists what is not its own."""
+    kinds = {OWNERS.get(owner, "") for owner in owners}
+    if len(kinds) == 1:
+        return kinds.pop()
+    return "ollama" if "ollama" in kinds else ""
 
 
 # What each kind tells. None: it is not this kind after all, or does not let us in.
@@ -167,24 +175,21 @@ async def _llamacpp(ask: Ask, names: Mapping[str, Page]) -> Mapping[str, Told] |
 
 def _by_llamacpp(row: Page, props: Page) -> Told:
     meta, caps = _part(row, "meta"), _part(props, "chat_template_caps")
-    modalities, told = (
-        _part(props, "modalities"),
-        _words(_part(row, "architecture"), "input_modalities"),
-    )
+    modalities, shape = _part(props, "modalities"), _part(row, "architecture")
+    takes, gives = _words(shape, "input_modalities"), _words(shape, "output_modalities")
     can: set[Capability] = set()
     if caps.get("supports_tools") is True and caps.get("supports_tool_calls") is True:
         can.add("tools")
         if caps.get("supports_parallel_tool_calls") is True:
             can.add("parallel_tools")
     accepts: set[Modality] = {"text"}
-    if modalities.get("vision") is True or "image" in told:
+    if modalities.get("vision") is True or "image" in takes:
         accepts.add("image")
-    if modalities.get("audio") is True or "audio" in told:
+    if modalities.get("audio") is True or "audio" in takes:
         accepts.add("audio")
     # n_ctx_train is what the model could hold, n_ctx what a slot of this server does.
     context = _count(meta, "n_ctx") or _count(_part(props, "default_generation_settings"), "n_ctx")
     parameters = meta.get("n_params")
-    gives = _words(_part(row, "architecture"), "output_modalities")
     return Told(
         context_tokens=context,
         purpose="other" if gives and "text" not in gives else "",
