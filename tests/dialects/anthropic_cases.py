@@ -112,6 +112,41 @@ def frame(name: str, **fields: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
 
 
+# Pieces of answers ------------------------------------------------------------------------------
+
+USAGE = {"input_tokens": 9, "output_tokens": 1}
+PING = frame("ping")
+
+
+def started(usage: Any = USAGE) -> bytes:
+    message = {"id": "msg_9", "type": "message", "model": "claude", "content": [], "usage": usage}
+    return frame("message_start", message=message)
+
+
+def opened(index: int = 0, **block: Any) -> bytes:
+    return frame("content_block_start", index=index, content_block=block)
+
+
+def delta(kind: str = "text_delta", index: int = 0, **said: Any) -> bytes:
+    return frame("content_block_delta", index=index, delta={"type": kind, **said})
+
+
+def stopped(reason: str | None = "end_turn", **usage: Any) -> bytes:
+    return frame(
+        "message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=usage or None
+    )
+
+
+START, TEXT, HI = started(), opened(type="text", text=""), delta(text="Hi")
+CLOSE, STOP, LAST = frame("content_block_stop", index=0), stopped(), frame("message_stop")
+ERROR = {"type": "overloaded_error", "message": "Overloaded"}
+
+
+def answer(content: Any = (), reason: str | None = "end_turn", **more: Any) -> bytes:
+    body = {"id": "msg_9", "type": "message", "model": "claude", "content": content}
+    return msgspec.json.encode({**body, "stop_reason": reason, "usage": USAGE, **more})
+
+
 # The form of a stream ----------------------------------------------------------------------------
 
 DELTAS_OF = {
