@@ -5,8 +5,6 @@ import re
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 
-from rich.console import Console
-
 from fairlead.decide.cost import NANO_PER_USD, usd
 from fairlead.outside.config.problems import Mistake, quoted
 from fairlead.outside.config.units import more_than_none, whole
@@ -14,8 +12,6 @@ from fairlead.outside.config.units import more_than_none, whole
 DOLLARS = re.compile(r"\$?((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,9})?)", re.ASCII)
 AGES = {"s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 UNKNOWN = "unknown"
-FILE_WIDTH = 100
-"""Columns at least, where the output goes to no terminal."""
 
 
 def nano_usd(text: str) -> int:
@@ -72,21 +68,18 @@ def tokens(count: int | None) -> str:
 
 
 def duration(milliseconds: float) -> str:
-    """Five characters as long as it is less than three hours."""
+    """Five characters at most, as long as it is less than three hours."""
     if milliseconds < 9.95:
         return f"{milliseconds:.1f}ms"
     if milliseconds < 999.5:
         return f"{milliseconds:.0f}ms"
     if milliseconds < 99_950:
         return f"{milliseconds / 1_000:.1f}s"
-    return f"{milliseconds / 1_000:.0f}s"
+    if milliseconds < 599_500:
+        return f"{milliseconds / 1_000:.0f}s"
+    return f"{milliseconds / 60_000:.0f}m"
 
 
 def moment(at_ms: int, zone: tzinfo | None) -> datetime:
     """``zone`` None: this machine's."""
     return datetime.fromtimestamp(at_ms / 1_000, UTC).astimezone(zone)
-
-
-def room(console: Console) -> int:
-    """How many columns there are to print in."""
-    return console.width if console.is_terminal else max(console.width, FILE_WIDTH)

@@ -17,6 +17,7 @@ from rich.text import Text
 from fairlead.cli.as_json import print_json
 from fairlead.cli.complaint import complaints, understood
 from fairlead.cli.figures import dollars, exact_dollars, moment, nano_usd, tokens
+from fairlead.cli.screen import screen
 from fairlead.cli.where import ConfigOption, DataOption, folder, records
 from fairlead.decide.cost import usd
 from fairlead.outside import pepper
@@ -109,7 +110,7 @@ def create_command(
     asked = Caller("", name, **allowed, limits=Limits(**limits))
     with complaints():
         at, now_ms = folder(config, data), int(time() * 1000)
-        raise typer.Exit(create(asked, at, Console(highlight=False), now_ms, as_json=as_json))
+        raise typer.Exit(create(asked, at, screen(), now_ms, as_json=as_json))
 
 
 @program.command(name="list")
@@ -119,7 +120,7 @@ def list_command(
     """All keys ever made, with what they may and what they spent. Never the keys themselves."""
     with complaints():
         at, now_ms = folder(config, data), int(time() * 1000)
-        raise typer.Exit(list_keys(at, Console(highlight=False), now_ms, as_json=as_json))
+        raise typer.Exit(list_keys(at, screen(), now_ms, as_json=as_json))
 
 
 @program.command(name="revoke")
@@ -131,7 +132,7 @@ def revoke_command(
     """End a key, for good. A running gateway refuses it within half a second."""
     with complaints():
         at, now_ms = folder(config, data), int(time() * 1000)
-        raise typer.Exit(revoke(id_or_name, at, Console(highlight=False), now_ms))
+        raise typer.Exit(revoke(id_or_name, at, screen(), now_ms))
 
 
 def create(

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from fairlead.cli.as_json import print_json
 from fairlead.cli.complaint import complaints, understood
-from fairlead.cli.figures import age_ms, charge, duration, moment, room, tokens
+from fairlead.cli.figures import age_ms, charge, duration, moment, tokens
+from fairlead.cli.screen import screen
 from fairlead.cli.where import ConfigOption, DataOption, folder, records
 from fairlead.decide.cost import usd
 from fairlead.outside.config.problems import printable
@@ -46,7 +47,7 @@ class Viewer:
     def __init__(self, console: Console, zone: tzinfo | None) -> None:
         self._console = console
         self._zone = zone
-        self._width = room(console)
+        self._width = console.width
         self._columns = [each for each in COLUMNS if self._width >= each.from_width]
         self._day = ""
 
@@ -67,7 +68,7 @@ class Viewer:
             width = each.width or max(self._width - fixed, 8)
             row.add_column(width=width, justify=each.justify, no_wrap=True)
         row.add_row(*cells)
-        self._console.print(row, width=self._width, crop=False)
+        self._console.print(row)
 
 
 def logs_command(
@@ -92,7 +93,7 @@ def logs_command(
     wanted = Filter(key, model, task, outcome, since_ms)
     pause = _pause if follow else None
     with complaints():
-        at, console = folder(config, data), Console(highlight=False)
+        at, console = folder(config, data), screen()
         raise typer.Exit(logs(at, console, wanted, number, pause, as_json=as_json))
 
 

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from fairlead.cli.as_json import print_json
 from fairlead.cli.complaint import complaints, understood
-from fairlead.cli.figures import age_ms, dollars, moment, room, tokens
+from fairlead.cli.figures import age_ms, dollars, moment, tokens
+from fairlead.cli.screen import screen
 from fairlead.cli.where import ConfigOption, DataOption, folder, records
 from fairlead.decide.cost import usd
 from fairlead.outside.config.problems import printable
@@ -71,7 +72,7 @@ def usage_command(
     """Requests, tokens and money, and what was saved against the baseline model."""
     since_ms = int(time() * 1000) - understood(age_ms, since, "--since")
     with complaints():
-        at, console = folder(config, data), Console(highlight=False)
+        at, console = folder(config, data), screen()
         raise typer.Exit(usage(at, console, by, since_ms, as_json=as_json))
 
 
@@ -98,8 +99,7 @@ def usage(
     if not rows:
         console.print(Text(f"No request on record since {begin}."), soft_wrap=True)
         return 0
-    width = room(console)
-    console.print(_table(by, rows, total, width), width=width, crop=False)
+    console.print(_table(by, rows, total, console.width))
     console.print()
     for line in (f"since {begin}", BASELINE, *([UNKNOWN_COSTS] if total.unknown_costs else [])):
         console.print(Text(line, "dim"), soft_wrap=True)
