@@ -52,9 +52,14 @@ BLOCK: msgspec.json.Decoder[Block] = msgspec.json.Decoder(Block)
 KIND = msgspec.json.Decoder(Kind)
 ANY = msgspec.json.Decoder()
 
-HEADERS = ("anthropic-version", "anthropic-beta")
+BETA = "anthropic-beta"
+HEADERS = ("anthropic-version", BETA)
 READ = frozenset(WireRequest.__struct_fields__)
 BOUND = frozenset({"container", "context_management", "mcp_servers", "fallbacks"})
+
+BILLING = "x-anthropic-billing-header:"
+"""Begins the line that Claude Code puts before its system prompt. It is for Anthropic's accounts
+alone and changes with every request, so that other servers could never reuse a cached prompt."""
 
 SAMPLING = ("temperature", "top_p", "top_k")
 EFFORTS: Mapping[str | None, Effort] = {effort: effort for effort in get_args(Effort)}
@@ -76,12 +81,15 @@ def parse_request(
     try:
         asked = BODY.decode(body)
         names = wire.members(body)
-        messages = tuple(_messages(asked, newer=version != VERSION))
+        loose = [name for name in names if name not in READ and name not in BOUND]
+        messages = tuple(_messages(asked, loose, newer=version != VERSION))
     except wire.UNDECODABLE as error:
         raise wire.bad_request(error) from error
     _check(asked, operation, newer=version != VERSION)
     narrowing, rest = wire.narrowing(asked.metadata) if asked.metadata else (Narrowing(), NOTHING)
-    loose = [name for name in names if name not in READ and name not in BOUND]
+    loose += [f"metadata.{name}" for name in rest]
+    # What a beta changes in a request is seen in its fields, but not in every beta.
+    loose += [BETA] if BETA in headers else []
     return Request(
         dialect=NAME,
         model=asked.model,
@@ -100,7 +108,7 @@ def parse_request(
         thinking=_thinking(asked),
         narrowing=narrowing,
         bound=tuple(_bound(asked, names)),
-        loose=(*loose, *(f"metadata.{name}" for name in rest)),
+        loose=tuple(loose),
         headers={name: headers[name] for name in HEADERS if name in headers} or NOTHING,
     )
 
@@ -133,15 +141,26 @@ def _check(asked: WireRequest, operation: str, *, newer: bool) -> None:
 # Messages and their parts.
 
 
-def _messages(asked: WireRequest, *, newer: bool) -> Iterator[Message]:
-    if asked.system:
-        yield Message("system", tuple(_parts(asked.system, ".system")))
+def _messages(asked: WireRequest, loose: list[str], *, newer: bool) -> Iterator[Message]:
+    if asked.system and (system := tuple(_system(asked.system, loose))):
+        yield Message("system", system)
     for number, message in enumerate(asked.messages):
         where = f".messages[{number}].content"
         parts = _parts(message.content, where)
         if newer:
             _check_newer(message.role, parts, where[1:])
         yield from _split(message.role, parts)
+
+
+def _system(system: str | list[Raw], loose: list[str]) -> Iterator[Part]:
+    for part in _parts(system, ".system"):
+        if not isinstance(part, Text) or not part.text.startswith(BILLING):
+            yield part
+            continue
+        loose.append("system.billing_header")
+        _, _, text = part.text.partition("\n")
+        if text:
+            yield Text(text, part.extra)
 
 
 def _split(role: Role, parts: list[Part]) -> Iterator[Message]:
