@@ -1,6 +1,6 @@
 """A real llama.cpp HTTP server on 127.0.0.1, in a process of its own, serving a tiny model.
 
-Run as a script it *is* the server (``llama.py MODEL chat|embed``); imported, it starts one.
+Run as a script it *is* the server (``llama.py MODEL MODE``); imported, it starts one.
 """
 
 import subprocess
@@ -8,21 +8,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import xllamacpp
 
 SLOT_CONTEXT_TOKENS = 1024
+LONG_CONTEXT_TOKENS = 1 << 16
 SLOTS = 2
 
+Mode = Literal["chat", "embed", "endless"]
+"""``endless``: goes on for so long that nobody waits for the end."""
 
-def serve(model: Path, mode: str) -> None:
+
+def serve(model: Path, mode: Mode) -> None:
     """Print the address, then serve until standard input closes: no parent, no server."""
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
     params.model_alias = {model.stem}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
-    params.n_ctx = SLOT_CONTEXT_TOKENS * SLOTS  # llama.cpp divides it among the slots
+    slot_tokens = LONG_CONTEXT_TOKENS if mode == "endless" else SLOT_CONTEXT_TOKENS
+    params.n_ctx = slot_tokens * SLOTS  # llama.cpp divides it among the slots
     params.n_parallel = SLOTS
     params.cpuparams.n_threads = 1
     params.cpuparams_batch.n_threads = 1
@@ -30,6 +36,7 @@ def serve(model: Path, mode: str) -> None:
     if mode == "embed":
         params.embedding = True
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.sampling.ignore_eos = mode == "endless"
     server = xllamacpp.Server(params)
     sys.stdout.write(f"listening on {server.listening_address}\n")
     sys.stdout.flush()
@@ -37,7 +44,7 @@ def serve(model: Path, mode: str) -> None:
 
 
 @contextmanager
-def llama_server(model: Path, mode: str = "chat") -> Iterator[str]:
+def llama_server(model: Path, mode: Mode = "chat") -> Iterator[str]:
     """Yields ``http://127.0.0.1:PORT``. The model is known there by its file's stem."""
     log = model.with_suffix(f".{mode}.log")
     with (
@@ -68,4 +75,5 @@ def llama_server(model: Path, mode: str = "chat") -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), sys.argv[2])
+    mode: Mode = sys.argv[2]  # type: ignore[assignment]
+    serve(Path(sys.argv[1]), mode)

@@ -15,10 +15,17 @@ import numpy as np
 Architecture = Literal["llama", "gemma3"]
 
 WIDTH, LAYERS, HEADS, KV_HEADS, FEED_FORWARD, HEAD_WIDTH = 64, 2, 4, 2, 128, 16
-TRAINED_CONTEXT_TOKENS = 4096
+TRAINED_CONTEXT_TOKENS = 1 << 16
 BEGIN, END_OF_TURN, UNKNOWN = 1, 4, 0
+LOUDER = 12.0
+"""Gemma reads its answer with the embeddings: layers as quiet as the rest would only repeat the
+last token for ever."""
 TOOL_CALL_TOKEN = 5
 """Bias this token up and the random model calls a tool."""
+
+ALWAYS = {TOOL_CALL_TOKEN: 24.0, END_OF_TURN: 48.0}
+ALWAYS_FROM = 8.0
+"""Weights of an eager model in the one dimension that is the same whatever was said."""
 
 CHARACTERS = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?'\"{}[]:-_"
 
@@ -57,8 +64,9 @@ def vocabulary() -> tuple[list[str], list[float], list[int]]:
     return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
 
-def write_model(path: Path, architecture: Architecture) -> None:
-    """The whole file; the same bytes each time."""
+def write_model(path: Path, architecture: Architecture, eager: bool = False) -> None:
+    """The whole file; the same bytes each time. An ``eager`` model ends its turn at once, or as
+    soon as it has called a tool where a grammar demands that first."""
     writer = gguf.GGUFWriter(path, architecture)
     tokens, scores, kinds = vocabulary()
     _describe(writer, architecture, len(tokens))
@@ -72,7 +80,7 @@ def write_model(path: Path, architecture: Architecture) -> None:
     writer.add_add_bos_token(True)
     writer.add_add_space_prefix(False)
     writer.add_chat_template(TEMPLATE)
-    _fill(writer, architecture, len(tokens))
+    _fill(writer, architecture, len(tokens), eager)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -99,16 +107,20 @@ def _describe(writer: gguf.GGUFWriter, architecture: Architecture, tokens: int) 
         writer.add_sliding_window(512)
 
 
-def _fill(writer: gguf.GGUFWriter, architecture: Architecture, tokens: int) -> None:
+def _fill(writer: gguf.GGUFWriter, architecture: Architecture, tokens: int, eager: bool) -> None:
     dice = np.random.default_rng(0)
     heads, kv_heads = HEADS * HEAD_WIDTH, KV_HEADS * HEAD_WIDTH
 
     def noise(name: str, rows: int, columns: int, scale: float = 0.08) -> None:
         values = dice.standard_normal((rows, columns)) * scale
+        if eager and rows == tokens:
+            values[:, 0] = ALWAYS_FROM
+            for token, weight in ALWAYS.items():
+                values[token, 0] = weight
         writer.add_tensor(f"{name}.weight", values.astype(np.float32))
 
-    def ones(name: str, width: int) -> None:
-        writer.add_tensor(f"{name}.weight", np.ones(width, np.float32))
+    def ones(name: str, width: int, times: float = 1.0) -> None:
+        writer.add_tensor(f"{name}.weight", np.full(width, times, np.float32))
 
     noise("token_embd", tokens, WIDTH, 0.5)
     ones("output_norm", WIDTH)
@@ -127,5 +139,5 @@ def _fill(writer: gguf.GGUFWriter, architecture: Architecture, tokens: int) -> N
         if architecture == "gemma3":
             ones(f"{layer}.attn_q_norm", HEAD_WIDTH)
             ones(f"{layer}.attn_k_norm", HEAD_WIDTH)
-            ones(f"{layer}.post_attention_norm", WIDTH)
-            ones(f"{layer}.post_ffw_norm", WIDTH)
+            ones(f"{layer}.post_attention_norm", WIDTH, LOUDER)
+            ones(f"{layer}.post_ffw_norm", WIDTH, LOUDER)
