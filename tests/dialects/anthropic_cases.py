@@ -1,6 +1,6 @@
 """Golden files of this dialect, and what its tests share: among it a checker of a stream's form."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from fairlead.dialects.dialect import Reply
 from fairlead.dialects.sse import Frames
 from fairlead.types.catalog import Capability, Endpoint, Model
 from fairlead.types.chat import (
+    NOTHING,
     Begin,
     End,
     Event,
@@ -28,6 +29,7 @@ EVENTS: dict[str, type[Event]] = {
     kind.__name__: kind for kind in (Begin, End, Passed, ReasoningDelta, TextDelta, ToolCallDelta)
 }
 REPLY = Reply("r1", 1_790_000_000, "small-model")
+JSON = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
 NEWER = {"anthropic-version": "2026-10-21"}
 
 
@@ -76,6 +78,10 @@ def endpoint(*can: Capability, model: str = "upstream-model", **facts: Any) -> E
 
 def asked(**fields: Any) -> Request:
     return Request(**{"dialect": "anthropic_messages", "model": "m", "body": b"{}", **fields})
+
+
+def own(body: bytes, headers: Mapping[str, str] = NOTHING) -> Request:
+    return ANTHROPIC_MESSAGES.parse_request(body, headers)
 
 
 WHOLE, STREAM = asked(), asked(stream=True)
