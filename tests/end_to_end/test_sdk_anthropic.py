@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from anthropic import Anthropic, AsyncAnthropic
+from anthropic import Anthropic, AsyncAnthropic, BadRequestError
 
 from servers import asked
 from servers.canned import ANSWER, CALLS, COUNT, SIGNATURE, TEXT, THOUGHT
 from servers.scripted import Scripted
 
 DIRECT = "direct"
+UNSIGNED = "fairlead-unsigned"
+"""Marks thinking that a crossing showed: its own dialect signs nothing."""
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -44,6 +46,11 @@ class Over:
     client: Anthropic
     provider: str
     up: Scripted
+
+    @property
+    def signature(self) -> str:
+        """Of the thinking that it shows."""
+        return SIGNATURE if self.provider == "anthropic_messages" else UNSIGNED
 
     def model(self, case: str) -> str:
         return f"{self.provider}-{case}"
@@ -233,7 +240,7 @@ def test_thinking_comes_first_with_its_signature(over: Over) -> None:
     thinking, text = answer.content
     assert thinking.type == "thinking"
     assert thinking.thinking == THOUGHT
-    assert thinking.signature == (SIGNATURE if over.provider == "anthropic_messages" else "")
+    assert thinking.signature == over.signature
     assert getattr(text, "text", "") == TEXT
 
 
@@ -249,8 +256,20 @@ def test_thinking_streamed(over: Over) -> None:
     thinking, text = answer.content
     assert thinking.type == "thinking"
     assert thinking.thinking == THOUGHT
-    assert thinking.signature == (SIGNATURE if over.provider == "anthropic_messages" else "")
+    assert thinking.signature == over.signature
     assert getattr(text, "text", "") == TEXT
+
+
+def test_an_unsigned_thought_never_reaches_the_vendor(
+    anthropic_client: Anthropic, up: Scripted
+) -> None:
+    thought = {"type": "thinking", "thinking": THOUGHT, "signature": UNSIGNED}
+    said = [thought, {"type": "text", "text": TEXT}]
+    messages: Any = [*HELLO, {"role": "assistant", "content": said}, *HELLO]
+    model = "anthropic_messages-text"
+    anthropic_client.messages.create(model=model, messages=messages, max_tokens=100)
+
+    assert up.asked(model)[-1].json["messages"][1]["content"] == [{"type": "text", "text": TEXT}]
 
 
 @pytest.mark.parametrize("over", [DIRECT, "anthropic_messages"], indirect=True)
@@ -286,13 +305,16 @@ async def test_the_async_client(over: Over) -> None:
     assert text == TEXT
 
 
+@pytest.mark.parametrize("over", [DIRECT, "anthropic_messages"], indirect=True)
 def test_count_tokens(over: Over) -> None:
     counted = over.client.messages.count_tokens(model=over.model("text"), messages=HELLO)
 
-    if over.provider == "anthropic_messages":
-        assert counted.input_tokens == COUNT["input_tokens"]
-    else:
-        assert counted.input_tokens > 0
+    assert counted.input_tokens == COUNT["input_tokens"]
+
+
+def test_nobody_counts_the_tokens_of_another_dialect(anthropic_client: Anthropic) -> None:
+    with pytest.raises(BadRequestError, match="does not count tokens"):
+        anthropic_client.messages.count_tokens(model="openai_chat-text", messages=HELLO)
 
 
 def test_models(anthropic_client: Anthropic) -> None:

@@ -40,7 +40,7 @@ class Setup:
             "as": name,
             "context": "128k",
             "max_output": "16k",
-            "price": {"input": "$0.25", "output": "$2"},
+            "price": {"input": "$0.25", "cached_read": "$0.025", "output": "$2"},
             "strength": 0.6,
             "capabilities": CAPABILITIES,
             "accepts": ["text", "image"],
