@@ -1,0 +1,1 @@
+"""The parts of ``tools/compile_catalogue.py``: two published lists of prices in, one file out."""
