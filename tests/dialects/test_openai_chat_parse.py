@@ -7,7 +7,7 @@ import pytest
 
 from dialects.openai_cases import golden, neutral, request_as_data, wire
 from fairlead.dialects.openai_chat import OPENAI_CHAT
-from fairlead.types.chat import Foreign, Message, Text, Tool
+from fairlead.types.chat import Foreign, Message, Text, Tool, ToolCall
 from fairlead.types.errors import BadRequest
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -168,11 +168,65 @@ def test_what_only_this_dialect_has_binds_the_request(message: Any, bound: str) 
     assert parse(messages=[message]).bound == (bound,)
 
 
-@pytest.mark.parametrize("name", ["prefix", "reasoning_details"])
+@pytest.mark.parametrize("name", ["annotations", "prefix", "reasoning_details", "name", "strange"])
 def test_what_a_message_may_lose_is_loose(name: str) -> None:
-    message = {"role": "assistant", "content": "Hi", name: True}
+    message = {"role": "assistant", "content": "Hi", name: "x" if name == "name" else True}
 
     assert parse(messages=[message]).loose == (f"messages.{name}",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "loose"),
+    [
+        ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+        ({"stream_options": {"strange": 1}}, "stream_options.strange"),
+        ({"response_format": {"type": "text", "strange": 1}}, "response_format.strange"),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "schema": {}, "description": "d"},
+                }
+            },
+            "response_format.description",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "Hi", "strange": {"a": 1}}]},
+            "messages.strange",
+        ),
+        ({"strange": 1}, "strange"),
+    ],
+    ids=str,
+)
+def test_what_is_not_known_is_loose(fields: dict[str, Any], loose: str) -> None:
+    assert parse(**fields).loose == (loose,)
+
+
+def test_what_is_not_known_of_a_tool_or_a_call_is_carried_with_it() -> None:
+    function = {"name": "f", "arguments": "{}", "b": 2}
+    call = {"id": "1", "type": "function", "function": function, "index": 0, "a": 1}
+    request = parse(
+        messages=[{"role": "assistant", "tool_calls": [call]}],
+        tools=[{"type": "function", "function": {"name": "f", "d": 4}, "cache_control": {}}],
+    )
+
+    assert request.messages[0].parts == (ToolCall("1", "f", "{}", {"a": 1, "b": 2}),)
+    assert request.tools == (Tool("f", "", {}, extra={"cache_control": {}, "d": 4}),)
+    assert request.loose == ()
+
+
+def test_a_mistake_beside_what_is_not_known_is_still_named() -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(messages=[{"role": "user", "content": 5, "strange": 1}])
+
+    assert caught.value.param == "messages[0].content"
+
+
+@pytest.mark.parametrize("message", [{"content": None}, {"strange": None, "content": "Hi"}])
+def test_null_is_as_good_as_nothing(message: dict[str, Any]) -> None:
+    empty = {"name": None, "tool_calls": None, "annotations": [], "audio": None}
+
+    assert parse(messages=[{"role": "assistant", **empty, **message}]).loose == ()
 
 
 def test_an_unknown_part_is_carried_whole() -> None:

@@ -233,7 +233,7 @@ def test_messages(message: Message, expected: list[Any]) -> None:
         ({"thinking": Thinking("high")}, {}, ("thinking",)),
         ({"thinking": Thinking(enabled=True)}, {}, ("thinking",)),
         ({"thinking": Thinking(enabled=False)}, {}, ()),
-        ({"tool_choice": ToolChoice("required")}, {}, ()),
+        ({"tool_choice": ToolChoice("required")}, {}, ("tool_choice",)),
         (
             {"messages": (Message("user", (Text("Hi", {"cache_control": {}}),)),)},
             {},

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 from fairlead.dialects import wire
 from fairlead.dialects.openai_chat_wire import NAME
@@ -33,21 +33,29 @@ Named = Annotated[str, Meta(min_length=1)]
 Content = str | list[dict[str, Any]] | None
 
 
-class WireFunction(Struct):
+class _Part(Struct, forbid_unknown_fields=True):
+    """A part of a request. What a crossing leaves behind must be told, so nothing goes unseen."""
+
+    extra: dict[str, Any] | None = field(default=None, name=wire.EXTRA)
+
+
+class WireFunction(_Part, kw_only=True):
     name: Named
     arguments: str = ""
 
 
-class WireToolCall(Struct):
+class WireToolCall(_Part):
     id: str = ""
     type: str = "function"
     function: WireFunction | None = None
     custom: Any = None
     extra_content: Any = None
     """Where Gemini's compatible endpoint keeps the signature that it wants back."""
+    index: Any = None
+    """Left over from a stream; calls are in their order."""
 
 
-class WireMessage(Struct):
+class WireMessage(_Part, kw_only=True):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None
     name: str | None = None
@@ -58,18 +66,19 @@ class WireMessage(Struct):
     reasoning: str | None = None
     function_call: Any = None
     audio: Any = None
+    annotations: Any = None
     prefix: bool | None = None
     reasoning_details: Any = None
 
 
-class WireDefinition(Struct):
+class WireDefinition(_Part, kw_only=True):
     name: Named
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class WireTool(Struct):
+class WireTool(_Part):
     """Nested as documented, or flat as the Responses dialect has it: some agents mix the two."""
 
     type: str = "function"
@@ -80,19 +89,21 @@ class WireTool(Struct):
     strict: bool | None = None
 
 
-class WireSchema(Struct):
+class WireSchema(_Part):
     name: str = "answer"
+    description: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class WireFormat(Struct):
+class WireFormat(_Part, kw_only=True):
     type: str
     json_schema: WireSchema | None = None
 
 
-class WireStreamOptions(Struct):
+class WireStreamOptions(_Part):
     include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
 class WireRequest(Struct):
@@ -122,6 +133,18 @@ class WireRequest(Struct):
 
 
 BODY = msgspec.json.Decoder(WireRequest)
+PARTS_OF: Mapping[type[Struct], wire.Shapes] = {
+    WireRequest: {
+        "messages": WireMessage,
+        "tools": WireTool,
+        "response_format": WireFormat,
+        "stream_options": WireStreamOptions,
+    },
+    WireMessage: {"tool_calls": WireToolCall},
+    WireToolCall: {"function": WireFunction},
+    WireTool: {"function": WireDefinition},
+    WireFormat: {"json_schema": WireSchema},
+}
 
 BOUND: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -148,12 +171,14 @@ EFFORTS: Mapping[str, Effort] = {effort: effort for effort in get_args(Effort)}
 def parse_request(body: bytes) -> Request:
     """Raises BadRequest with ``param`` set where known."""
     try:
-        asked = BODY.decode(body)
+        asked = _decoded(body)
         members = wire.members(body)
     except wire.UNDECODABLE as error:
         raise _bad_request(error, body) from error
     bound, loose = _carried(members)
     messages = tuple(_messages(asked.messages, bound, loose))
+    if asked.stream_options:
+        _note(loose, "stream_options", asked.stream_options, "include_obfuscation")
     narrowing = Narrowing()
     if asked.metadata:
         narrowing, rest = wire.narrowing(asked.metadata)
@@ -173,12 +198,21 @@ def parse_request(body: bytes) -> Request:
         stop=(asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ()),
         tools=tuple(_tools(asked.tools, bound)) if asked.tools else (),
         tool_choice=_tool_choice(asked, bound),
-        output=_output(asked.response_format, bound),
+        output=_output(asked.response_format, bound, loose),
         thinking=_thinking(asked.reasoning_effort, bound),
         narrowing=narrowing,
         bound=tuple(bound),
         loose=tuple(dict.fromkeys(loose)),
     )
+
+
+def _decoded(body: bytes) -> WireRequest:
+    try:
+        return BODY.decode(body)
+    except msgspec.ValidationError as error:
+        if not wire.is_unknown_member(error):
+            raise
+    return msgspec.convert(wire.gathered(body, WireRequest, PARTS_OF), WireRequest)
 
 
 def _bad_request(error: wire.Undecodable, body: bytes) -> BadRequest:
@@ -209,6 +243,12 @@ def _carried(members: Mapping[str, Raw]) -> tuple[list[str], list[str]]:
     return sorted(bound), sorted(loose)
 
 
+def _note(loose: list[str], where: str, part: _Part, *names: str) -> None:
+    """What of a part is in use and has no place in a conversation: these, and what is unknown."""
+    loose.extend(f"{where}.{name}" for name in names if getattr(part, name))
+    loose.extend(f"{where}.{name}" for name, value in (part.extra or NOTHING).items() if value)
+
+
 # Messages and their parts ------------------------------------------------------------------------
 
 
@@ -221,6 +261,8 @@ def _messages(
         where = f"messages[{index}]"
         if message.name is not None and message.role != "function":
             loose.append("messages.name")
+        if message.extra:
+            _note(loose, "messages", message)
         if message.role in ("tool", "function"):
             results.append(_tool_result(message, where, bound))
             continue
@@ -253,7 +295,9 @@ def _assistant(
         parts.append(_tool_call(call, f"{where}.tool_calls[{index}]", bound))
     bound.extend(f"{where}.{name}" for name in ("function_call", "audio") if getattr(message, name))
     loose.extend(
-        f"messages.{name}" for name in ("prefix", "reasoning_details") if getattr(message, name)
+        f"messages.{name}"
+        for name in ("annotations", "prefix", "reasoning_details")
+        if getattr(message, name)
     )
     return tuple(parts)
 
@@ -266,8 +310,10 @@ def _tool_call(call: WireToolCall, where: str, bound: list[str]) -> Part:
         raise _missing(f"{where}.function")
     if not call.id:
         raise _missing(f"{where}.id")
-    extra = NOTHING if call.extra_content is None else {"extra_content": call.extra_content}
-    return ToolCall(call.id, call.function.name, call.function.arguments, extra)
+    extra = {**(call.extra or NOTHING), **(call.function.extra or NOTHING)}
+    if call.extra_content is not None:
+        extra["extra_content"] = call.extra_content
+    return ToolCall(call.id, call.function.name, call.function.arguments, extra or NOTHING)
 
 
 def _tool_result(message: WireMessage, where: str, bound: list[str]) -> ToolResult:
@@ -352,7 +398,10 @@ def _tools(tools: Iterable[WireTool], bound: list[str]) -> Iterable[Tool]:
         said = tool.function or tool
         if not said.name:
             raise _missing(f"tools[{index}].function")
-        yield Tool(said.name, said.description or "", said.parameters or NOTHING, said.strict)
+        extra = {**(tool.extra or NOTHING), **(said.extra or NOTHING)} or NOTHING
+        yield Tool(
+            said.name, said.description or "", said.parameters or NOTHING, said.strict, extra
+        )
 
 
 MODES: Mapping[str, Literal["auto", "none", "required"]] = {
@@ -382,8 +431,11 @@ def _tool_choice(asked: WireRequest, bound: list[str]) -> ToolChoice | None:
     return ToolChoice("named", _string(function, "name", "tool_choice.function"), parallel)
 
 
-def _output(wanted: WireFormat | None, bound: list[str]) -> OutputFormat | None:
-    if wanted is None or wanted.type == "text":
+def _output(wanted: WireFormat | None, bound: list[str], loose: list[str]) -> OutputFormat | None:
+    if wanted is None:
+        return None
+    _note(loose, "response_format", wanted)
+    if wanted.type == "text":
         return None
     if wanted.type == "json_object":
         return OutputFormat("json_object")
@@ -393,6 +445,7 @@ def _output(wanted: WireFormat | None, bound: list[str]) -> OutputFormat | None:
     fits = wanted.json_schema
     if fits is None:
         raise _missing("response_format.json_schema")
+    _note(loose, "response_format", fits, "description")
     return OutputFormat("json_schema", fits.name, fits.schema or NOTHING, fits.strict)
 
 

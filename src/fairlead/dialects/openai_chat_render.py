@@ -143,6 +143,7 @@ class _Crossing:
     def _tools(self, whole: dict[str, Any]) -> None:
         request = self._request
         if not request.tools:
+            self._dropped += ["tool_choice"] if request.tool_choice else []
             return
         whole["tools"] = [self._tool(tool) for tool in request.tools]
         if request.tool_choice:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from fairlead.types.chat import Narrowing
 from fairlead.types.errors import BadRequest
@@ -18,6 +19,7 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
 
+Shapes = Mapping[str, type[Struct]]
 Number = TypeVar("Number", int, float)
 
 
@@ -40,6 +42,35 @@ def splice(body: bytes, changes: Mapping[str, Any], remove: Collection[str] = ()
     for name in remove:
         whole.pop(name, None)
     return _ENCODER.encode(whole)
+
+
+EXTRA = "(extra)"
+"""The wire name of the field that takes what ``gathered`` found."""
+
+
+def is_unknown_member(error: Exception) -> bool:
+    """Whether decoding failed for a member that its shape, which forbids others, does not have."""
+    return "contains unknown field" in str(error)
+
+
+def gathered(body: bytes, shape: type[Struct], parts: Mapping[type[Struct], Shapes]) -> Any:
+    """Decode ``body``, and move the members that the shapes of its parts do not have into their
+    field ``EXTRA``. What it gives is to be converted to ``shape``."""
+    whole = msgspec.json.decode(body)
+    for name, part in parts[shape].items():
+        _gather(whole.get(name), part, parts)
+    return whole
+
+
+def _gather(value: Any, shape: type[Struct], parts: Mapping[type[Struct], Shapes]) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _gather(item, shape, parts)
+    elif isinstance(value, dict):
+        for name, part in parts.get(shape, {}).items():
+            _gather(value.get(name), part, parts)
+        if strange := value.keys() - set(shape.__struct_encode_fields__):
+            value[EXTRA] = {name: value.pop(name) for name in sorted(strange)}
 
 
 # What is wrong with a caller's JSON --------------------------------------------------------------
