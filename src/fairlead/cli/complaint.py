@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -22,17 +22,17 @@ def complaints() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        _give_up(error.render())
+        give_up(error.render())
     except GatewayError as error:
-        _give_up(error.message)
+        give_up(error.message)
     except sqlite3.Error as error:
-        _give_up(f"the records cannot be used: {error}")
+        give_up(f"the records cannot be used: {error}")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _give_up(f"{where}{error.strerror or error}")
+        give_up(f"{where}{error.strerror or error}")
     except UnicodeEncodeError:
         # Bytes on the command line that are no text, or a terminal that cannot show some.
-        _give_up("some of this text cannot be written in the encoding in use")
+        give_up("some of this text cannot be written in the encoding in use")
 
 
 def understood(parse: Callable[[str], Value], text: str, option: str) -> Value:
@@ -44,7 +44,7 @@ def understood(parse: Callable[[str], Value], text: str, option: str) -> Value:
         raise typer.BadParameter(f"{mistake.message}{hint}", param_hint=option) from None
 
 
-def _give_up(message: str) -> None:
+def give_up(message: str) -> NoReturn:
     console = Console(stderr=True, highlight=False)
     console.print(Text(message, "red"), soft_wrap=True)
     raise typer.Exit(1)

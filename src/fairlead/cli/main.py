@@ -4,17 +4,23 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
+from msgspec.structs import replace
 
 from fairlead import __version__
 from fairlead.app.serve import Serving, sources
-from fairlead.app.sources import Sources, as_if_simulated
+from fairlead.app.sources import as_if_simulated
 from fairlead.cli import check, explain, init, keys, logs, serve, usage
+from fairlead.cli.complaint import give_up
 from fairlead.outside import catalogue
 from fairlead.outside.discovery import Server, discover
 from fairlead.types.catalog import Catalog
+
+SDKS = ("openai", "anthropic")
+NO_SDKS = "the demo needs the official SDKs: pip install 'fairlead[demo]'"
 
 program = typer.Typer(
     help="A gateway that sends each request to the model that fits it.",
@@ -33,6 +39,29 @@ def version(
         raise typer.Exit
 
 
+def find() -> Sequence[Server]:
+    """The model servers of this machine."""
+
+    async def ask() -> Sequence[Server]:
+        async with sources(Serving(None, os.environ, catalogue.load())) as source:
+            return await discover(source.probe)
+
+    return asyncio.run(ask())
+
+
+def preview(config: Path | None) -> Catalog:
+    """The Catalog that the server would start with; nothing is started. Raises ConfigError."""
+
+    async def load() -> Catalog:
+        async with sources(Serving(config, os.environ, catalogue.load())) as source:
+            return (await replace(source, simulate=as_if_simulated).load()).catalog
+
+    return asyncio.run(load())
+
+
+program.command(name="serve")(serve.serve_command)
+
+
 @program.command(
     name="demo",
     help="An incident response in twenty steps, with simulated models and the official SDKs.",
@@ -44,38 +73,18 @@ def version(
 )
 def demo_command(context: typer.Context) -> None:
     """In this process's place: the demo imports the vendors' SDKs, which take a second."""
+    if any(find_spec(sdk) is None for sdk in SDKS):
+        give_up(NO_SDKS)
     arguments = [sys.executable, "-P", "-m", "fairlead.cli.demo", *context.args]
     os.execv(sys.executable, arguments)
 
 
-def find() -> Sequence[Server]:
-    """The model servers of this machine."""
-
-    async def ask() -> Sequence[Server]:
-        serving = Serving(None, os.environ, catalogue.load())
-        async with sources(serving) as source:
-            return await discover(source.probe)
-
-    return asyncio.run(ask())
-
-
-def preview(config: Path | None) -> Catalog:
-    """The Catalog that the server would start with; nothing is started. Raises ConfigError."""
-
-    async def load() -> Catalog:
-        serving = Serving(config, os.environ, catalogue.load())
-        async with sources(serving) as source:
-            quiet = Sources(
-                source.config, source.env, source.catalogue, source.probe, as_if_simulated
-            )
-            return (await quiet.load()).catalog
-
-    return asyncio.run(load())
-
-
-program.command(name="serve")(serve.serve_command)
-program.command(name="check")(check.command(catalogue.load))
 program.command(name="init")(init.command(find))
+program.command(name="check")(check.command(catalogue.load))
+program.command(name="explain")(explain.command(preview))
+program.command(name="logs")(logs.logs_command)
+program.command(name="usage")(usage.usage_command)
+program.add_typer(keys.program, name="keys")
 
 
 def main() -> None:

@@ -2,57 +2,65 @@
 
 import errno
 import os
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from fairlead import __version__
 from fairlead.app.parts import Running
 from fairlead.app.serve import Serving, serve
 from fairlead.app.sources import Loaded
-from fairlead.cli.check import DEFAULT_PATH, counted
+from fairlead.cli.check import counted
+from fairlead.cli.complaint import complaints, understood
+from fairlead.cli.screen import screen
+from fairlead.cli.where import ConfigOption, config_file
 from fairlead.outside import catalogue
-from fairlead.outside.config import ConfigError, unserved
+from fairlead.outside.config import unserved
 from fairlead.outside.config.kinds import KINDS
-from fairlead.outside.config.problems import Mistake
-from fairlead.outside.config.settings import Listen, ProviderSettings
+from fairlead.outside.config.settings import ProviderSettings
 from fairlead.outside.config.values import listen as parse_listen
 from fairlead.types.errors import OurError
 
 SIMULATED = """\
-Found no provider's key in the environment and no model server on this machine, so these models \
-are SIMULATED: their answers are made up by rules. Set one of {keys}, or start Ollama or \
-llama.cpp, and serve again; `fairlead init` writes a configuration."""
+SIMULATED: no provider's key is in the environment and no model server runs on this machine, so \
+the answers are made up by rules. For real ones set {keys} or another provider's, or start Ollama, \
+LM Studio, llama.cpp, vLLM or SGLang, and serve again. `fairlead init` writes a configuration to \
+go on from."""
+NOTHING = "nothing to serve: no provider has a model; `fairlead check` says more"
 
 CURL = """\
-  curl {address}/v1/chat/completions -H 'content-type: application/json' \\
-    {key}-d '{{"model": "auto", "messages": [{{"role": "user", "content": "Say hello."}}]}}'"""
-KEY = """-H "authorization: Bearer $FAIRLEAD_KEY" \\\n    """
-KEYS_NAMED = 3
+  curl {address}/v1/chat/completions \\
+    -H 'content-type: application/json' {key}\\
+    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
+KEY = """-H "authorization: Bearer $FAIRLEAD_KEY" """
+NAMED = 3
+"""So many keys are named as examples, and so many models of a provider that has many."""
+INDENT = 12
 
 
 def serve_command(
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help=f"The configuration; {DEFAULT_PATH} if there is one."),
-    ] = None,
+    config: ConfigOption = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the ledger, the journal and the keys.")
     ] = None,
     listen: Annotated[
-        str | None, typer.Option(help="Where to listen, as host:port; port 0 takes a free one.")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where to listen, 127.0.0.1:4600 if nobody says; port 0: any."
+        ),
     ] = None,
 ) -> None:
-    """Serve until told to stop. Without a configuration: with what is found on this machine."""
-    console = Console(highlight=False)
+    """Serve until told to stop. Without a configuration: what is found on this machine."""
+    console = screen()
     serving = Serving(
-        config=config or (DEFAULT_PATH if DEFAULT_PATH.exists() else None),
+        config=config_file(config),
         env=os.environ,
         catalogue=catalogue.load(),
-        listen=_listen(listen),
+        listen=None if listen is None else understood(parse_listen, listen, "--listen"),
         data=data,
     )
 
@@ -61,87 +69,78 @@ def serve_command(
         console.file.flush()
 
     def started(loaded: Loaded, running: Running) -> None:
-        for line in greeting(loaded, running):
+        for line in greeting(loaded, running, console.width):
             console.print(line, soft_wrap=True)
         console.file.flush()
 
-    try:
-        serve(serving, started, say)
-    except ConfigError as error:
-        _give_up(error.render())
-    except OurError as error:
-        _give_up(error.message)
-    except OSError as error:
-        _give_up(_unavailable(error))
+    with complaints():
+        try:
+            serve(serving, started, say)
+        except OSError as error:
+            raise _explained(error) from error
 
 
-def greeting(loaded: Loaded, running: Running) -> list[Text]:
+def greeting(loaded: Loaded, running: Running, width: int) -> list[Text]:
+    """Lines to print as they are: prose and lists are wrapped, addresses and paths never."""
     catalog = loaded.catalog
+    name = Text.assemble((f"Fairlead {__version__}", "bold"), " listening on ")
     lines = [
-        Text.assemble(
-            (f"Fairlead {__version__}", "bold"), " listening on ", (running.address, "bold cyan")
-        ),
-        *_found(loaded),
-        _row("routes", ", ".join(catalog.routes)),
-        _row("records", str(running.store.path)),
+        name.append(running.address, "bold cyan"),
+        *_served(loaded, width),
+        _row("routes", ", ".join(catalog.routes), width),
+        Text.assemble((f"  {'records':{INDENT - 2}}", "dim"), str(running.store.path)),
     ]
     if running.recovered:
-        told = f"{counted(running.recovered, 'attempt')} left open by a killed process, settled"
-        lines.append(_row("recovered", told))
-    lines += [Text(f"warning: {each}", "yellow") for each in _warnings(loaded)]
+        left = f"{counted(running.recovered, 'attempt')} of a killed process, settled in full"
+        lines.append(_row("recovered", left, width))
+    for warning in (*loaded.settings.warnings, *unserved(catalog)):
+        lines.append(Text(_wrapped(f"warning: {warning}", width, "  "), "yellow"))
     if loaded.falls_back:
-        keys = ", ".join(kind.env for kind in list(KINDS.values())[:KEYS_NAMED])
-        lines += [Text(), Text(SIMULATED.format(keys=keys), "bold yellow")]
-    key = KEY if running.state.keys.exist else ""
-    lines += [Text(), Text("Try it:"), Text(CURL.format(address=running.address, key=key)), Text()]
+        keys = [kind.env for kind in KINDS.values() if kind.env]
+        told = SIMULATED.format(keys=", ".join(keys[:NAMED]))
+        lines += [Text(), Text(_wrapped(told, width), "bold yellow")]
+    if catalog.endpoints:
+        curl = CURL.format(address=running.address, key=KEY if running.state.keys.exist else "")
+        lines += [Text(), Text("Try it:"), Text(curl), Text()]
     return lines
 
 
-def _found(loaded: Loaded) -> list[Text]:
+def _served(loaded: Loaded, width: int) -> Iterator[Text]:
     """A line for each provider that serves something."""
     serves: dict[str, list[str]] = {}
     for endpoint in loaded.catalog.endpoints:
         serves.setdefault(endpoint.provider, []).append(endpoint.model.name)
-    by_name = {provider.name: provider for provider in loaded.settings.providers}
-    rows = [
-        _row("serving" if not number else "", _provider(name, models, by_name.get(name)))
-        for number, (name, models) in enumerate(serves.items())
-    ]
-    return rows or [Text("nothing to serve: no provider has a model; see `fairlead check`", "red")]
+    if not serves:
+        yield Text(_wrapped(NOTHING, width), "red")
+    settings = {provider.name: provider for provider in loaded.settings.providers}
+    for number, (name, models) in enumerate(serves.items()):
+        heading = "" if number else "serving"
+        yield _row(heading, _provider(name, models, settings.get(name)), width)
 
 
-def _provider(name: str, models: list[str], settings: ProviderSettings | None) -> str:
-    shown = ", ".join(models[:4]) + (", ..." if len(models) > 4 else "")
-    keys = ", ".join(secret.id for secret in settings.secrets) if settings else ""
-    key = f", key {keys}" if keys else ""
-    return f"{name}: {counted(len(models), 'model')} ({shown}){key}"
+def _provider(name: str, models: Sequence[str], settings: ProviderSettings | None) -> str:
+    shown = models if len(models) <= NAMED + 1 else [*models[:NAMED], "..."]
+    with_keys = ", ".join(secret.id for secret in settings.secrets) if settings else ""
+    key = f", key {with_keys}" if with_keys else ""
+    return f"{name}: {counted(len(models), 'model')} ({', '.join(shown)}){key}"
 
 
-def _warnings(loaded: Loaded) -> tuple[str, ...]:
-    return (*loaded.settings.warnings, *unserved(loaded.catalog))
+def _row(heading: str, text: str, width: int) -> Text:
+    told = _wrapped(text, width - INDENT).replace("\n", "\n" + " " * INDENT)
+    return Text.assemble((f"  {heading:{INDENT - 2}}", "dim"), told)
 
 
-def _row(heading: str, text: str) -> Text:
-    return Text.assemble((f"  {heading:10}", "dim"), text)
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    """No word is broken, so that names and paths can be copied."""
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
-def _listen(text: str | None) -> Listen | None:
-    if text is None:
-        return None
-    try:
-        return parse_listen(text)
-    except Mistake as mistake:
-        hint = f" ({mistake.hint})" if mistake.hint else ""
-        raise typer.BadParameter(f"{mistake.message}{hint}", param_hint="--listen") from None
-
-
-def _unavailable(error: OSError) -> str:
+def _explained(error: OSError) -> Exception:
+    """What kept us from listening; other troubles as they are."""
     if error.errno == errno.EADDRINUSE:
-        return "that address is in use: is Fairlead running already? --listen takes another one"
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
-
-
-def _give_up(message: str) -> None:
-    Console(stderr=True, highlight=False).print(Text(message, "red"), soft_wrap=True)
-    raise typer.Exit(1)
+        return OurError(
+            "that address is in use: is Fairlead running already? --listen takes another one"
+        )
+    return error
