@@ -48,14 +48,21 @@ class Running(Struct, frozen=True):
     log: Log | None
     recovered: int
     """Attempts that a killed process had left open."""
+    in_flight: Callable[[], int]
+    """Requests being served."""
 
 
 @asynccontextmanager
 async def running(
-    catalog: Catalog, server: ServerSettings, folder: Folder, env: Mapping[str, str]
+    catalog: Catalog,
+    server: ServerSettings,
+    folder: Folder,
+    env: Mapping[str, str],
+    cut: asyncio.Event | None = None,
 ) -> AsyncGenerator[Running]:
-    """Serve for as long as the context is open. Raises OurError when the folder is in use, or
-    when other machines could call without a key; OSError when the address cannot be had."""
+    """Serve for as long as the context is open, and until what runs then has finished; once
+    ``cut`` is set it is cut off. Raises OurError when the folder is in use, or when other machines
+    could call without a key; OSError when the address cannot be had."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         log = _log(server.log, stack)
@@ -82,10 +89,30 @@ async def running(
         admin = Admin(gateway, state, metrics.render, limits)
         listener = Listener(gateway, admin, limits)
         admin.ready = lambda: not listener.draining
-        stack.push_async_callback(listener.stop, DRAIN_S)
+        stack.push_async_callback(_stop, listener, cut or asyncio.Event())
         host, port = await listener.start(server.listen.host, server.listen.port)
         name = f"[{host}]" if ":" in host else host
-        yield Running(f"http://{name}:{port}", state, store, journal, log, recovered)
+        yield Running(
+            address=f"http://{name}:{port}",
+            state=state,
+            store=store,
+            journal=journal,
+            log=log,
+            recovered=recovered,
+            in_flight=lambda: listener.in_flight,
+        )
+
+
+async def _stop(listener: Listener, cut: asyncio.Event) -> None:
+    stopping = asyncio.ensure_future(listener.stop(DRAIN_S))
+    cutting = asyncio.ensure_future(cut.wait())
+    try:
+        await asyncio.wait((stopping, cutting), return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await listener.stop(0.0)
+        await stopping
+    finally:
+        cutting.cancel()
 
 
 def _keys(folder: Folder, store: Store) -> Keys:
@@ -98,7 +125,8 @@ def _log(where: str, stack: AsyncExitStack) -> Log | None:
     standard: Mapping[str, BinaryIO] = {"stderr": stderr.buffer, "stdout": stdout.buffer}
     stream = standard.get(where)
     if stream is None:
-        stream = stack.enter_context(Path(where).open("ab"))
+        stream = Path(where).open("ab")  # noqa: SIM115 - the stack closes it
+        stack.push(stream)
     return stack.enter_context(closing(Log(stream)))
 
 

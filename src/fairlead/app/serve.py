@@ -42,12 +42,12 @@ def serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say
 
 
 async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say) -> None:
-    stop, again = _signals()
+    told = _signals()
     async with sources(serving) as source:
         loaded = await source.load()
         server = _server(serving, loaded.settings.server)
         folder = Folder(Path(server.data))
-        async with running(loaded.catalog, server, folder, serving.env) as gateway:
+        async with running(loaded.catalog, server, folder, serving.env, told.cut) as gateway:
             started(loaded, gateway)
             # What lives from here to the end need not be looked at by every collection.
             gc.collect()
@@ -57,11 +57,14 @@ async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], s
                 asyncio.ensure_future(chore)
                 for chore in (
                     upkeep.follow_file(),
-                    upkeep.follow_signal(again),
+                    upkeep.follow_signal(told.again),
                     upkeep.follow_keys(),
                 )
             ]
-            await _until(stop, chores)
+            await _until(told.stop, chores)
+            if count := gateway.in_flight():
+                requests = "1 request has" if count == 1 else f"{count} requests have"
+                say(f"stopping once {requests} ended; Ctrl-C cuts off what still runs")
 
 
 @asynccontextmanager
@@ -89,28 +92,45 @@ def _server(serving: Serving, settings: ServerSettings) -> ServerSettings:
     )
 
 
-def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Set when we are told to stop, and when we are told to read everything again."""
+class Told(Struct, frozen=True):
+    """What signals told us; each is set from the first time on."""
+
+    stop: asyncio.Event
+    cut: asyncio.Event
+    """Ctrl-C after we were told to stop: whoever watches does not want to wait."""
+    again: asyncio.Event
+    """Read everything again."""
+
+
+def _signals() -> Told:
     loop = asyncio.get_running_loop()
-    stop, again = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, again.set)
-    return stop, again
+    told = Told(asyncio.Event(), asyncio.Event(), asyncio.Event())
+
+    def interrupt() -> None:
+        (told.cut if told.stop.is_set() else told.stop).set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, told.stop.set)
+    loop.add_signal_handler(signal.SIGHUP, told.again.set)
+    return told
 
 
 async def _until(stop: asyncio.Event, chores: Sequence["asyncio.Future[None]"]) -> None:
     """Raises what a chore raises: a gateway that nobody keeps up to date must not seem well."""
-    told = asyncio.ensure_future(stop.wait())
-    waiting: set[asyncio.Future[object]] = {told, *chores}
+    told = asyncio.ensure_future(_until_set(stop))
+    waiting = {told, *chores}
     try:
         while not told.done():
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for chore in done:
-                chore.result()
+            for each in done:
+                each.result()
     finally:
         for task in waiting:
             task.cancel()
         for task in waiting:
             with suppress(asyncio.CancelledError):
                 await task
+
+
+async def _until_set(event: asyncio.Event) -> None:
+    await event.wait()

@@ -17,6 +17,8 @@ from fairlead.state.keys import keys_version, list_keys
 
 KEYS_EVERY_S = 0.25
 """Other processes make and revoke keys; we promise to notice within half a second."""
+OPENED_ONCE = ("listen", "data", "log", "max_body_bytes")
+"""Fields of ServerSettings; the others count from the next reload on."""
 
 Say = Callable[[str], None]
 """Prints for whoever watches the terminal; the log is told as well."""
@@ -28,6 +30,7 @@ class Upkeep:
         self._running = running
         self._settings = loaded.settings
         self._say = say
+        self._reloading = asyncio.Lock()
 
     async def follow_file(self) -> None:
         if self._sources.config is not None:
@@ -41,9 +44,8 @@ class Upkeep:
 
     async def follow_keys(self) -> None:
         store, keys = self._running.store, self._running.state.keys
-        seen = await to_thread(keys_version, store)
+        seen: int | None = None  # a key may have been made since ours were read
         while True:
-            await asyncio.sleep(KEYS_EVERY_S)
             try:
                 version = await to_thread(keys_version, store)
                 if version != seen:
@@ -51,21 +53,23 @@ class Upkeep:
                     seen = version
             except sqlite3.Error as error:
                 self._tell("error", [f"keys cannot be read, the known ones stay: {error}"])
+            await asyncio.sleep(KEYS_EVERY_S)
 
     async def reload(self) -> None:
         """Validate, show the difference, swap; on a mistake the old configuration stays."""
-        try:
-            loaded = await self._sources.load()
-        except ConfigError as error:
-            kept = "the configuration is not taken over, the old one stays in force"
-            self._log("error", (kept, *(str(problem) for problem in error.problems)))
-            self._say(f"{error.render()}\n{kept}")
-            return
-        old = self._running.state.registry.catalog
-        new = replace(loaded.catalog, generation=old.generation + 1)
-        lines = [*difference(old, new), *_at_next_start(self._settings, loaded.settings)]
-        self._running.state.swap(new)
-        self._tell("info", ["reloaded: nothing has changed"] if not lines else ["reloaded", *lines])
+        async with self._reloading:  # what was read last is in force last
+            try:
+                loaded = await self._sources.load()
+            except ConfigError as error:
+                kept = "the configuration is not taken over, the old one stays in force"
+                self._log("error", (kept, *(str(problem) for problem in error.problems)))
+                self._say(f"{error.render()}\n{kept}")
+                return
+            old = self._running.state.registry.catalog
+            new = replace(loaded.catalog, generation=old.generation + 1)
+            lines = [*difference(old, new), *_at_next_start(self._settings, loaded.settings)]
+            self._running.state.swap(new)
+        self._tell("info", ["reloaded", *lines] if lines else ["reloaded: nothing has changed"])
         self._tell("warning", (*loaded.settings.warnings, *unserved(new)))
 
     def _tell(self, level: Level, lines: Iterable[str]) -> None:
@@ -82,6 +86,8 @@ class Upkeep:
 
 def _at_next_start(old: Settings, new: Settings) -> list[str]:
     """What of the server's own settings has changed: sockets and files are opened once."""
-    if old.server == new.server:
-        return []
-    return ["server: takes effect at the next start"]
+    return [
+        f"server.{name}: takes effect at the next start"
+        for name in OPENED_ONCE
+        if getattr(old.server, name) != getattr(new.server, name)
+    ]
