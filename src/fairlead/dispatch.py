@@ -5,10 +5,11 @@ Speaks the endpoints' dialects and yields events; knows no caller's dialect and 
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
-from time import time
+from contextlib import aclosing, suppress
+from time import monotonic, time
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fairlead.decide.cost import cost_nano_usd, price_version
 from fairlead.decide.failover import Tried, next_attempt, pause_s
@@ -21,7 +22,15 @@ from fairlead.state.ledger import Hold
 from fairlead.types.catalog import Endpoint, Secret
 from fairlead.types.chat import Begin, End, Event, Passed, Request, TextDelta, ToolCallDelta, Usage
 from fairlead.types.decision import Attempt, Caller, Plan
-from fairlead.types.errors import Failure, OurError, Unavailable, UpstreamError
+from fairlead.types.errors import (
+    BadRequest,
+    Failure,
+    GatewayError,
+    OurError,
+    OverBudget,
+    Unavailable,
+    UpstreamError,
+)
 from fairlead.types.facts import Attempted, Basis
 
 Sign = Callable[[Endpoint, Secret | None], Mapping[str, str]]
@@ -29,6 +38,8 @@ Sign = Callable[[Endpoint, Secret | None], Mapping[str, str]]
 MAX_ANSWER_BYTES = 64 << 20
 """A complete answer that is not streamed; 128k tokens of text are about half a megabyte."""
 MAX_ERROR_BYTES = 256 << 10
+ERROR_BODY_S = 2.0
+"""How long an error's body may take: its status has said what matters, and another waits."""
 
 NOT_CHARGED = {
     Failure.RATE_LIMIT,
@@ -41,6 +52,19 @@ NOT_CHARGED = {
     Failure.CALLER_FAULT,
 }
 """The endpoint said no before it worked; for the rest it may have, and we settle an estimate."""
+
+GRACE_S = 1.0
+"""By which the watchdog is ahead of the upstream's own clock: it knows why time is up."""
+
+ABOUT_THE_ACCOUNT = {
+    Failure.RATE_LIMIT,
+    Failure.QUOTA,
+    Failure.OVERLOADED,
+    Failure.CREDENTIAL,
+    Failure.MODEL_GONE,
+}
+"""What an endpoint says of these goes on record. Of the rest it may repeat the prompt to say what
+is wrong with it (FastAPI's 422 and llama.cpp's template errors do): only the caller reads that."""
 
 
 class Carried:
@@ -72,6 +96,13 @@ class Errand(Struct):
     carried: Carried = field(default_factory=Carried)
 
 
+class SetAside(Struct, frozen=True):
+    """An attempt that was not made: no money is left for it, or the request cannot cross."""
+
+    attempt: Attempt
+    why: GatewayError
+
+
 class Dispatch:
     """Carries out plans. One per process; holds nothing of any request."""
 
@@ -88,13 +119,13 @@ class Dispatch:
         """Yield the answer of the first attempt that gives one.
 
         Nothing is yielded before the first content, so until then another endpoint can take over
-        unseen. Raises UpstreamError with every attempt on record, or OverBudget.
+        unseen. Raises UpstreamError with every attempt on record; OverBudget or BadRequest when
+        none could be made.
         """
-        plan, loop = errand.plan, asyncio.get_running_loop()
         tried: list[Tried] = []
+        aside: list[SetAside] = []
         answering = False
-        attempt = next_attempt(plan, tried, 0.0, False)
-        while attempt is not None:
+        while (attempt := await self._next(errand, tried, aside, answering)) is not None:
             held_back: list[Event] = []
             try:
                 async with aclosing(self._attempt(attempt, errand)) as events:
@@ -110,11 +141,28 @@ class Dispatch:
                 return
             except UpstreamError as error:
                 tried.append(Tried(attempt, error))
-                elapsed_s = loop.time() - errand.arrived_s
-                attempt = next_attempt(plan, tried, elapsed_s, answering)
-            if attempt is not None and (wait_s := pause_s(attempt, tried, self._dice())) > 0:
-                await asyncio.sleep(wait_s)
-        raise _given_up(tried, errand.carried)
+            except (OverBudget, BadRequest) as refusal:
+                aside.append(SetAside(attempt, refusal))
+        raise _given_up(tried, aside, errand.carried)
+
+    async def _next(
+        self, errand: Errand, tried: list[Tried], aside: list[SetAside], answering: bool
+    ) -> Attempt | None:
+        """Whom to try next, once the pause that it takes is over. None: it is time to give up."""
+        plan = errand.plan
+        if aside:
+            keys = [one.attempt.key for one in aside]
+            left = tuple([attempt for attempt in plan.attempts if attempt.key not in keys])
+            plan = replace(plan, attempts=left)
+        if not plan.attempts:
+            return None
+        elapsed_s = monotonic() - errand.arrived_s if tried else 0.0
+        attempt = next_attempt(plan, tried, elapsed_s, answering)
+        if attempt is not None and (wait_s := pause_s(attempt, tried, self._dice())) > 0:
+            if elapsed_s + wait_s >= plan.deadline_s:
+                return None
+            await asyncio.sleep(wait_s)
+        return attempt
 
     async def _attempt(self, attempt: Attempt, errand: Errand) -> AsyncGenerator[Event]:
         """One try: hold the money, send, decode; whatever happens, settle and tell health."""
@@ -123,23 +171,27 @@ class Dispatch:
             raise OurError(f"the plan names {endpoint.name}, which its grant does not allow")
         dialect, relay = _spoken(request, endpoint)
         rendered = dialect.render_request(request, endpoint, attempt.max_output_tokens)
-        carried.by, carried.dropped = attempt, rendered.dropped + (() if relay else request.loose)
         trial = Trial(attempt, errand, self._state)
+        signed: Mapping[str, str] = {}
         try:
             await trial.open()
-            headers = {**rendered.headers, **self._sign(endpoint, attempt.secret)}
-            url = endpoint.base_url + rendered.path
+            carried.by = attempt
+            carried.dropped = rendered.dropped + (() if relay else request.loose)
+            signed = self._sign(endpoint, attempt.secret)
+            headers, url = {**rendered.headers, **signed}, endpoint.base_url + rendered.path
             trial.sent = True
-            async with self._upstream.send(url, headers, rendered.body, endpoint.timeouts) as reply:
+            async with self._upstream.send(
+                url, headers, rendered.body, endpoint.timeouts, trial.left_s() + GRACE_S
+            ) as reply:
                 trial.status = reply.status
                 if reply.status != 200:
-                    body = await reply.read(MAX_ERROR_BYTES)
-                    raise dialect.parse_error(reply.status, reply.headers, body)
-                async for event in trial.answer(reply, dialect.decoder(request, relay)):
-                    yield event
+                    raise await trial.refusal(reply, dialect)
+                decoder = dialect.decoder(request, relay)
+                async with aclosing(trial.answer(reply, decoder)) as events:
+                    async for event in events:
+                        yield event
         except UpstreamError as error:
-            trial.fail(error)
-            raise
+            raise trial.fail(_masked(error, signed)) from error.__cause__
         except asyncio.CancelledError:
             if not trial.watchdog.caught():
                 raise
@@ -153,18 +205,18 @@ class Trial:
 
     def __init__(self, attempt: Attempt, errand: Errand, state: State) -> None:
         self._attempt, self._errand, self._state = attempt, errand, state
-        self._loop = asyncio.get_running_loop()
-        self._began_s = self._loop.time()
+        self._began_s = monotonic()
         self._first_s: float | None = None
         self._counted_tokens = 0
         self._end: End | None = None
         self._error: UpstreamError | None = None
+        self._refused: UpstreamError | None = None
         self._hold: Hold | None = None
         self._closed = False
         self.sent = False
         self.status: int | None = None
         deadline_s = errand.arrived_s + errand.plan.deadline_s
-        self.watchdog = Watchdog(self._loop, deadline_s)
+        self.watchdog = Watchdog(asyncio.get_running_loop(), deadline_s)
 
     async def open(self) -> None:
         """Reserve, and wait until the intent is durable where a hard budget depends on it."""
@@ -182,7 +234,7 @@ class Trial:
             await self._hold.durable
         self.watchdog.expect(self._patience_s())
         if errand.carried.sent_s is None:
-            errand.carried.sent_s = self._loop.time()
+            errand.carried.sent_s = monotonic()
 
     async def answer(self, reply: Reply, decoder: Decoder) -> AsyncGenerator[Event]:
         """Decode the reply under the watchdog; the clock stands while the caller is slow."""
@@ -193,8 +245,10 @@ class Trial:
             for event in (*decoder.feed(body), *decoder.close()):
                 self._count(event)
                 yield event
-            return
+        data: bytes | None = b""
         while self._end is None:
+            if data is None or not self._errand.request.stream:
+                raise UpstreamError(Failure.STREAM_BROKEN, "the answer has no end")
             data = await reply.chunk()
             due_s, alive = watchdog.pause(), False
             for event in decoder.close() if data is None else decoder.feed(data):
@@ -218,7 +272,7 @@ class Trial:
             self._counted_tokens += 1
         alive = _commits(event)
         if alive and self._first_s is None:
-            self._first_s = self._loop.time()
+            self._first_s = monotonic()
             if self._errand.carried.first_token_s is None:
                 self._errand.carried.first_token_s = self._first_s
         return alive
@@ -227,7 +281,20 @@ class Trial:
         self._error = error
         return error
 
+    async def refusal(self, reply: Reply, dialect: Dialect) -> UpstreamError:
+        """What the endpoint said instead of an answer; as much of it as comes in time."""
+        self._refused = dialect.parse_error(reply.status, reply.headers, b"")
+        stall_s = self._attempt.endpoint.timeouts.stall_s
+        self.watchdog.expect(min(stall_s, ERROR_BODY_S))
+        body = b""
+        with suppress(UpstreamError):
+            while len(body) < MAX_ERROR_BYTES and (data := await reply.chunk()) is not None:
+                body += data
+        return dialect.parse_error(reply.status, reply.headers, body)
+
     def timed_out(self) -> UpstreamError:
+        if self._refused is not None:
+            return self._refused
         if self._first_s is not None and self._errand.request.stream:
             return UpstreamError(Failure.STREAM_BROKEN, "the stream stalled")
         return UpstreamError(Failure.SILENT, "no answer in time", upstream_status=self.status)
@@ -244,14 +311,14 @@ class Trial:
                 self._state.ledger.settle(self._hold, attempted, int(time() * 1000))
             )
             self._errand.carried.attempts.append(attempted)
-        self._state.observe(attempted, self._loop.time())
+        self._state.observe(attempted, monotonic())
 
     def _attempted(self) -> Attempted:
         attempt, errand, error = self._attempt, self._errand, self._error
         endpoint = attempt.endpoint
         usage, basis = self._usage()
         cost = cost_nano_usd(usage, endpoint.model, errand.today) if usage else 0
-        now_s = self._loop.time()
+        now_s = monotonic()
         failure = error.failure.value if error else "" if self._end else "cancelled"
         return Attempted(
             id=self._hold.attempt_id if self._hold else "",
@@ -261,7 +328,7 @@ class Trial:
             zone=endpoint.zone,
             credential=attempt.key[1],
             failure=failure,
-            message=error.message if error else "",
+            message=_recorded(error) if error else "",
             status=self.status,
             began_ms=(self._began_s - errand.arrived_s) * 1000,
             first_token_ms=(self._first_s - self._began_s) * 1000 if self._first_s else None,
@@ -288,8 +355,13 @@ class Trial:
     def _was_rejected(self) -> bool:
         error = self._error
         return error is not None and (
-            error.failure in NOT_CHARGED or (self.status is not None and self.status >= 400)
+            error.failure in NOT_CHARGED or (self.status is not None and self.status >= 300)
         )
+
+    def left_s(self) -> float:
+        """How long the attempt may last, at most."""
+        left_s = self._errand.arrived_s + self._errand.plan.deadline_s - monotonic()
+        return max(0.0, left_s if self._errand.request.stream else min(left_s, self._patience_s()))
 
     def _patience_s(self) -> float:
         """How long the first content may take; an answer in one piece takes its whole length."""
@@ -317,22 +389,56 @@ def _commits(event: Event) -> bool:
     return not isinstance(event, Begin)
 
 
-def _given_up(tried: list[Tried], carried: Carried) -> Exception:
+def _recorded(error: UpstreamError) -> str:
+    """Fit for the record, which holds no prompt and no answer."""
+    if not error.quoted or error.failure in ABOUT_THE_ACCOUNT:
+        return error.message
+    return f"status {error.upstream_status}, {error.upstream_code or 'without a code'}"
+
+
+def _masked(error: UpstreamError, signed: Mapping[str, str]) -> UpstreamError:
+    """Without the credential that was sent: some endpoints repeat it to say that it is wrong."""
+    secrets = [value.rpartition(" ")[2] for value in signed.values()]
+    if not any([secret in error.message for secret in secrets]):
+        return error
+    message = error.message
+    for secret in secrets:
+        message = message.replace(secret, "[masked]")
+    return _retold(error, message)
+
+
+def _retold(
+    error: UpstreamError,
+    message: str,
+    retry_after_s: float | None = None,
+    attempts: tuple[Attempted, ...] = (),
+) -> UpstreamError:
+    return UpstreamError(
+        error.failure,
+        message,
+        upstream_status=error.upstream_status,
+        upstream_code=error.upstream_code,
+        retry_after_s=error.retry_after_s if retry_after_s is None else retry_after_s,
+        param=error.param,
+        attempts=attempts,
+        quoted=error.quoted,
+    )
+
+
+def _given_up(tried: list[Tried], aside: list[SetAside], carried: Carried) -> GatewayError:
     """What the caller is told: the last failure, with every attempt and the soonest retry."""
-    attempts = tuple(carried.attempts)
     if not tried:
-        return Unavailable("no endpoint may be tried", attempts=attempts)
+        return aside[0].why if aside else Unavailable("no endpoint may be tried")
     last = tried[-1].error
     waits = [t.error.retry_after_s for t in tried if t.error.retry_after_s is not None]
-    story = "; ".join(f"{t.attempt.endpoint.name}: {t.error.message}" for t in tried)
-    error = UpstreamError(
-        last.failure,
-        last.message if len(tried) == 1 else f"{len(tried)} attempts failed: {story}",
-        upstream_status=last.upstream_status,
-        upstream_code=last.upstream_code,
-        retry_after_s=min(waits) if waits else None,
-        param=last.param,
-        attempts=attempts,
+    story = [f"{one.attempt.endpoint.name}: {one.error.message}" for one in tried]
+    story += [f"{one.attempt.endpoint.name}, not tried: {one.why.message}" for one in aside]
+    told = f"{len(tried)} attempt{'s' * (len(tried) > 1)} failed: {'; '.join(story)}"
+    error = _retold(
+        last,
+        last.message if len(story) == 1 else told,
+        min(waits) if waits else None,
+        tuple(carried.attempts),
     )
     error.__cause__ = last
     return error

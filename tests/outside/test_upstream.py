@@ -77,6 +77,22 @@ async def test_leaving_early_closes_the_endpoint(up: HttpUpstream, server: Scrip
     await asyncio.to_thread(server.wait_for("m").left.wait)
 
 
+async def test_a_request_that_nobody_waits_for_ends_with_its_time(
+    up: HttpUpstream, server: Scripted
+) -> None:
+    server.on("m", silent())
+
+    async def wait_for_the_head() -> None:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS, within_s=0.2):
+            pass
+
+    waiting = asyncio.create_task(wait_for_the_head())
+    seen = await asyncio.to_thread(server.wait_for, "m")
+    waiting.cancel()
+
+    await asyncio.to_thread(seen.left.wait)
+
+
 async def test_nobody_there_is_a_connect_failure(up: HttpUpstream) -> None:
     with pytest.raises(UpstreamError) as refused:
         async with up.send("http://127.0.0.1:1/v1", {}, BODY, TIMEOUTS):

@@ -272,6 +272,8 @@ class Said(Struct, frozen=True):
     param: str | None = None
     details: str = ""
     """Further details, as JSON text, to look for causes and delays in."""
+    quoted: bool = True
+    """False: ``message`` is ours, for want of a word from the endpoint."""
 
 
 def said(value: Any) -> Said | None:
@@ -315,7 +317,7 @@ def _text(value: Any) -> str:
 
 def upstream_error(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
     """Turn a reply that is an error into one. ``headers`` have lower-case names."""
-    return _error(status, headers, _said_in(body) or Said(_unreadable(status, body)))
+    return _error(status, headers, _said_in(body) or _unreadable(status, body))
 
 
 def in_band_error(value: Any, begun: bool) -> UpstreamError:
@@ -323,13 +325,15 @@ def in_band_error(value: Any, begun: bool) -> UpstreamError:
 
     Once content has ``begun``, whatever went wrong broke the stream: nobody can start afresh.
     """
-    error = _error(200, {}, said(value) or Said("The endpoint broke off with an error."))
+    broke_off = Said("The endpoint broke off with an error.", quoted=False)
+    error = _error(200, {}, said(value) or broke_off)
     if begun:
         error = UpstreamError(
             Failure.STREAM_BROKEN,
             error.message,
             upstream_status=200,
             upstream_code=error.upstream_code,
+            quoted=error.quoted,
         )
     return error
 
@@ -348,6 +352,7 @@ def _error(status: int, headers: Mapping[str, str], told: Said) -> UpstreamError
         upstream_code=presentable(told.code or told.type)[:64],
         retry_after_s=retry_after_s(headers, text),
         param=told.param,
+        quoted=told.quoted and bool(told.message),
     )
 
 
@@ -358,12 +363,15 @@ def _said_in(body: bytes) -> Said | None:
         return None
 
 
-def _unreadable(status: int, body: bytes) -> str:
+def _unreadable(status: int, body: bytes) -> Said:
     start = body[:200].strip()
     if not start:
-        return f"The endpoint answered {status} with an empty body."
-    if start.startswith(b"<"):
-        return f"The endpoint answered {status} with a page of HTML."
-    if start.startswith((b"{", b"[")) or not start.isascii():
-        return f"The endpoint answered {status} with a body that is not understood."
-    return f"The endpoint answered {status}: {body[:MAX_MESSAGE].decode(errors='replace')}"
+        what = "with an empty body"
+    elif start.startswith(b"<"):
+        what = "with a page of HTML"
+    elif start.startswith((b"{", b"[")) or not start.isascii():
+        what = "with a body that is not understood"
+    else:
+        words = body[:MAX_MESSAGE].decode(errors="replace")
+        return Said(f"The endpoint answered {status}: {words}")
+    return Said(f"The endpoint answered {status} {what}.", quoted=False)

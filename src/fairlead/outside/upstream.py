@@ -24,6 +24,8 @@ from pyreqwest.response import Response, ResponseBodyReader
 from fairlead.types.catalog import Timeouts
 from fairlead.types.errors import Failure, UpstreamError
 
+LONGEST_S = 3600.0
+
 
 class Reply(Protocol):
     @property
@@ -45,11 +47,16 @@ class Reply(Protocol):
 
 class Upstream(Protocol):
     def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeouts: Timeouts,
+        within_s: float = LONGEST_S,
     ) -> AbstractAsyncContextManager[Reply]:
         """POST and wait for the response's head. Leaving the context closes the exchange: an
-        unfinished answer is cancelled at the endpoint. Raises UpstreamError (CONNECT, SILENT,
-        TRANSIENT)."""
+        unfinished answer is cancelled at the endpoint. It is over ``within_s`` in any case.
+        Raises UpstreamError (CONNECT, SILENT, TRANSIENT)."""
         ...
 
 
@@ -62,12 +69,20 @@ class HttpUpstream:
         self._by_url: dict[tuple[str, float], Client] = {}
 
     def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeouts: Timeouts,
+        within_s: float = LONGEST_S,
     ) -> AbstractAsyncContextManager[Reply]:
         try:
             request = self._client(url, timeouts.connect_s).post(url).body_bytes(body)
             # The default waits for 64 KiB of body before it hands over the head.
             request = request.headers(headers).streamed_read_buffer_limit(0)
+            # Who stops waiting for the head does not stop the request: pyreqwest lets go of the
+            # Rust task that carries it, which runs on. Without this, for as long as nobody answers.
+            request = request.timeout(timedelta(seconds=within_s))
             return _Exchange(request.build_streamed())
         except BuilderError as error:
             raise UpstreamError(Failure.CONNECT, f"address not usable: {error.message}") from error

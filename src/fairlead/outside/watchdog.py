@@ -12,7 +12,7 @@ class Watchdog:
     the armed timer is left to fire early, looks at ``due`` and arms itself again.
     """
 
-    __slots__ = ("_deadline_s", "_due_s", "_loop", "_task", "_timer", "expired")
+    __slots__ = ("_cancelling", "_deadline_s", "_due_s", "_loop", "_task", "_timer", "expired")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deadline_s: float) -> None:
         self._loop = loop
@@ -20,12 +20,14 @@ class Watchdog:
         self._due_s = deadline_s
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._cancelling = 0
         self.expired = False
 
     def expect(self, within_s: float) -> None:
         """The next sign of life is due in ``within_s``, and before the deadline in any case."""
         if self._task is None:
             self._task = asyncio.current_task(self._loop)
+            self._cancelling = self._task.cancelling() if self._task else 0
         self._due_s = min(self._loop.time() + within_s, self._deadline_s)
         timer = self._timer
         if timer is None:
@@ -49,10 +51,13 @@ class Watchdog:
             self._timer = None
 
     def caught(self) -> bool:
-        """Whether a CancelledError was this watchdog's; takes the cancellation back if so."""
-        if self.expired and self._task is not None:
-            self._task.uncancel()
-        return self.expired
+        """Whether a CancelledError was this watchdog's alone; its own cancellation is taken back.
+
+        A caller may leave in the very moment in which time is up, and one error tells of both.
+        """
+        if not self.expired or self._task is None:
+            return False
+        return self._task.uncancel() <= self._cancelling
 
     def _look(self) -> None:
         self._timer = None

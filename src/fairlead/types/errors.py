@@ -158,9 +158,12 @@ class UpstreamError(GatewayError):
         retry_after_s: float | None = None,
         param: str | None = None,
         attempts: tuple[Attempted, ...] = (),
+        quoted: bool = False,
     ) -> None:
+        """``quoted``: the message has the endpoint's own words, which may repeat the caller's."""
         super().__init__(message, param=param, retry_after_s=retry_after_s, attempts=attempts)
         self.failure = failure
+        self.quoted = quoted
         self.upstream_status = upstream_status
         self.upstream_code = upstream_code
         self.status, self.code = CLIENT_VIEW[failure]

@@ -1,0 +1,760 @@
+"""What a plan comes to when endpoints fail, stall, refuse or lie, and when the caller leaves.
+
+``serving`` checks after each test that every attempt was held, settled and told exactly once.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from time import monotonic, time
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from fairlead.decide import decide
+from fairlead.dialects.openai_chat import OPENAI_CHAT
+from fairlead.dispatch import Errand
+from fairlead.gateway import Call
+from fairlead.state.keys import LOCAL
+from fairlead.types.catalog import Timeouts
+from fairlead.types.decision import Grant
+from fairlead.types.decision import Limits as KeyLimits
+from fairlead.types.errors import OurError
+from servers import canned
+from servers.inprocess import QUICK, Served, at, secret_of, serving
+from servers.scripted import (
+    End,
+    Endless,
+    Gate,
+    Script,
+    Scripted,
+    Seen,
+    cut,
+    reply,
+    silent,
+    stream,
+)
+from state.made import attempted
+
+GOOD = canned.OPENAI["text"]
+FRAMES = GOOD.frames
+STARTED = FRAMES[:3]
+"""A role, and two pieces of the text."""
+PLENTY = KeyLimits(budget_day_nano_usd=10**9)
+
+
+@pytest.fixture
+async def up() -> AsyncIterator[Scripted]:
+    async with Scripted() as server:
+        server.on("b", GOOD)
+        yield server
+
+
+def error(code: str, message: str = "It did not work.", **fields: Any) -> dict[str, Any]:
+    return {"error": {"message": message, "type": None, "code": code, **fields}}
+
+
+# What another endpoint makes good --------------------------------------------------------------
+
+FAILURES: Mapping[str, tuple[Script, str]] = {
+    "429": (reply(error("rate_limit_exceeded"), status=429), "rate_limit"),
+    "429, retry-after": (reply(status=429, headers={"retry-after": "7"}), "rate_limit"),
+    "429, no credit": (reply(error("insufficient_quota"), status=429), "quota"),
+    "402": (reply(error(""), status=402), "quota"),
+    "500": (reply(error("server_error"), status=500), "transient"),
+    "502 from a proxy": (reply(b"<html>", status=502), "transient"),
+    "503": (reply(status=503), "overloaded"),
+    "529": (reply(error("overloaded_error"), status=529), "overloaded"),
+    "401": (reply(error("invalid_api_key"), status=401), "credential"),
+    "404, model gone": (reply(error("model_not_found"), status=404), "model_gone"),
+    "redirect": (reply(status=307, headers={"location": "http://127.0.0.1:1/"}), "bad_success"),
+    "200, HTML": (reply(b"<html>", content_type="text/html"), "bad_success"),
+    "200, nothing": (reply(b""), "bad_success"),
+    "200, an error": (reply(error("server_overloaded")), "overloaded"),
+    "reset": ((End.RESET,), "transient"),
+    "closed": ((End.CLOSE,), "transient"),
+    "half a head": ((b"HTTP/1.1 200 OK\r\ncont", End.RESET), "transient"),
+    "a long error": (reply(b'{"error":"' + b"x" * 400_000, status=500), "transient"),
+    "an error cut off": (cut(reply(b"x" * 900, status=429), after=200), "rate_limit"),
+}
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("case", FAILURES)
+async def test_another_endpoint_takes_over_unseen(
+    up: Scripted, tmp_path: Path, case: str, streams: bool
+) -> None:
+    script, failure = FAILURES[case]
+    up.on("a", script)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = await served.ask(stream=streams)
+
+    assert (got.status, got.text, got.attempts) == (200, canned.TEXT, 2)
+    assert got.headers["x-fairlead-endpoint"] == "at-b/b"
+    [fact] = served.exchanged()
+    assert [one.failure for one in fact.attempts] == [failure, ""]
+    assert (fact.outcome, len(up.asked("a")), len(up.asked("b"))) == ("ok", 1, 1)
+
+
+BEFORE_CONTENT: Mapping[str, tuple[Script, str]] = {
+    "cut at the role": ((*stream(FRAMES[0])[:-1], End.CLOSE), "stream_broken"),
+    "closed at the role": (stream(FRAMES[0]), "stream_broken"),
+    "reset": (cut(stream(*FRAMES), after=200, end=End.RESET), "stream_broken"),
+    "nothing": (stream(), "bad_success"),
+    "only its end": (stream(FRAMES[-1]), "bad_success"),
+    "an error": (stream(b'data: {"error":{"message":"no","code":503}}\n\n'), "overloaded"),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE_CONTENT)
+async def test_a_stream_that_breaks_before_its_content_is_made_good(
+    up: Scripted, tmp_path: Path, case: str
+) -> None:
+    script, failure = BEFORE_CONTENT[case]
+    up.on("a", script)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = await served.ask(stream=True)
+
+    assert (got.text, got.attempts, got.whole) == (canned.TEXT, 2, True)
+    [fact] = served.exchanged()
+    assert [one.failure for one in fact.attempts] == [failure, ""]
+
+
+async def test_an_address_where_nobody_listens_is_passed_over(up: Scripted, tmp_path: Path) -> None:
+    nobody = at(up, "a", base_url="http://127.0.0.1:1")
+
+    async with serving(tmp_path, up, nobody, at(up, "b")) as served:
+        got = await served.ask()
+
+    assert (got.text, got.attempts) == (canned.TEXT, 2)
+    [fact] = served.exchanged()
+    assert [(one.failure, one.basis) for one in fact.attempts] == [
+        ("connect", "rejected_zero"),
+        ("", "provider_usage"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "failure"),
+    [
+        (400, "invalid_request_error", "caller_fault"),
+        (422, "", "caller_fault"),
+        (400, "content_filter", "content_filter"),
+    ],
+)
+async def test_what_the_caller_must_change_is_told_and_not_tried_elsewhere(
+    up: Scripted, tmp_path: Path, status: int, code: str, failure: str
+) -> None:
+    up.on("a", reply(error(code, "top_q is unknown", param="top_q"), status=status))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = await served.ask()
+
+    assert (got.status, got.attempts, up.asked("b")) == (400, 1, [])
+    assert "top_q is unknown" in got.json["error"]["message"]
+    assert got.headers["x-should-retry"] == "false"
+    assert served.exchanged()[0].attempts[0].failure == failure
+
+
+async def test_a_prompt_too_long_goes_only_to_a_larger_context(
+    up: Scripted, tmp_path: Path
+) -> None:
+    up.on("a", reply(error("context_length_exceeded"), status=400))
+    up.on("c", GOOD)
+    larger = at(up, "c", context_tokens=1_000_000)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), larger) as served:
+        got = await served.ask()
+
+    assert (got.headers["x-fairlead-endpoint"], up.asked("b")) == ("at-c/c", [])
+
+
+async def test_the_declared_successor_takes_over_from_a_model_that_is_gone(
+    up: Scripted, tmp_path: Path
+) -> None:
+    up.on("old", reply(error("model_not_found", "old is no longer available"), status=404))
+    up.on("new", GOOD)
+
+    async with serving(tmp_path, up, at(up, "old", successor="new"), at(up, "new")) as served:
+        at_once = await served.ask("old")
+        afterwards = await served.ask("old")
+
+    assert (at_once.headers["x-fairlead-model"], at_once.attempts) == ("new", 2)
+    assert (afterwards.headers["x-fairlead-model"], afterwards.attempts) == ("new", 1)
+    assert len(up.asked("old")) == 1
+
+
+async def test_another_credential_comes_before_another_endpoint(
+    up: Scripted, tmp_path: Path
+) -> None:
+    up.on("a", reply(status=429), GOOD)
+
+    async with serving(
+        tmp_path, up, at(up, "a", secrets=("KEY_1", "KEY_2")), at(up, "b")
+    ) as served:
+        got = await served.ask()
+
+    assert got.headers["x-fairlead-endpoint"] == "at-a/a"
+    presented = sorted(seen.headers["authorization"] for seen in up.asked("a"))
+    assert presented == [f"Bearer {secret_of(name)}" for name in ("KEY_1", "KEY_2")]
+
+
+async def test_a_credential_that_is_not_there_is_passed_over(up: Scripted, tmp_path: Path) -> None:
+    without = at(up, "a", signer="bearer", secrets=())
+
+    async with serving(tmp_path, up, without, at(up, "b")) as served:
+        got = await served.ask()
+
+    assert (got.headers["x-fairlead-endpoint"], up.asked("a")) == ("at-b/b", [])
+    assert served.exchanged()[0].attempts[0].basis == "rejected_zero"
+
+
+# What nobody makes good -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "retry"),
+    [
+        (reply(status=429, headers={"retry-after": "7"}), 429, "true"),
+        (reply(error("insufficient_quota"), status=429), 429, "false"),
+        (reply(b"<html>"), 502, "false"),
+        (reply(status=401), 502, "false"),
+        (reply(error("model_not_found"), status=404), 404, "false"),
+        (reply(error("context_length_exceeded"), status=400), 400, "false"),
+    ],
+)
+async def test_the_last_failure_is_told_with_every_attempt(
+    up: Scripted, tmp_path: Path, script: Script, status: int, retry: str
+) -> None:
+    up.on("a", script)
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = await served.ask()
+
+    assert (got.status, got.attempts) == (status, 1)
+    assert got.headers["x-should-retry"] == retry
+    assert got.headers.get("retry-after") == ("7" if retry == "true" else None)
+    assert got.json["error"]["message"]
+
+
+async def test_the_soonest_retry_of_all_is_told(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", reply(status=429, headers={"retry-after": "7"}))
+    up.on("b", reply(status=429, headers={"retry-after": "90"}))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = await served.ask()
+
+    assert (got.status, got.headers["retry-after"], got.attempts) == (429, "7", 2)
+    assert "at-a/a: " in got.json["error"]["message"]
+
+
+async def test_no_more_attempts_are_made_than_the_route_allows(
+    up: Scripted, tmp_path: Path
+) -> None:
+    for name in "abc":
+        up.on(name, reply(status=401))
+
+    async with serving(
+        tmp_path, up, at(up, "a"), at(up, "b"), at(up, "c"), max_attempts=2
+    ) as served:
+        got = await served.ask()
+
+    assert (got.attempts, len(up.seen), up.asked("c")) == (2, 2, [])
+
+
+async def test_one_endpoint_alone_is_asked_once_more(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", reply(status=429, headers={"retry-after": "0.01"}), GOOD)
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = await served.ask()
+
+    assert (got.text, got.attempts) == (canned.TEXT, 2)
+
+
+# Time -------------------------------------------------------------------------------------------
+
+
+async def test_the_deadline_is_one_for_all_attempts(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", silent())
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), deadline_s=0.1) as served:
+        began_s = monotonic()
+        got = await served.ask()
+        took_s = monotonic() - began_s
+
+    assert (got.status, up.asked("b")) == (504, [])
+    assert 0.1 <= took_s < 1.0
+
+
+async def test_a_request_may_ask_for_a_shorter_deadline(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", silent())
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = await served.ask(headers={"x-fairlead-deadline": "50ms"})
+
+    assert got.status == 504
+
+
+async def test_no_pause_outlasts_the_deadline(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", reply(status=500))
+
+    async with serving(tmp_path, up, at(up, "a"), deadline_s=0.2) as served:
+        began_s = monotonic()
+        got = await served.ask()
+        took_s = monotonic() - began_s
+
+    assert (got.status, got.attempts) == (502, 1)
+    assert took_s < 0.2
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A port whose queue of connections is full: another one is never answered."""
+    with closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        waiting = []
+        for _ in range(4):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(listening.getsockname())
+            waiting.append(one)
+        yield listening.getsockname()[1]
+        for one in waiting:
+            one.close()
+
+
+async def test_a_connection_is_not_waited_for_too_long(
+    up: Scripted, tmp_path: Path, full: int
+) -> None:
+    deaf = at(up, "a", base_url=f"http://127.0.0.1:{full}", timeouts=QUICK)
+
+    async with serving(tmp_path, up, deaf, at(up, "b")) as served:
+        got = await served.ask()
+
+    assert got.text == canned.TEXT
+    # Loopback drops the packet, so that nothing tells waiting to connect from waiting for a reply.
+    assert served.exchanged()[0].attempts[0].failure in ("connect", "silent")
+
+
+SILENCES: Mapping[str, Script] = {
+    "no answer": silent(),
+    "no content": (*stream(FRAMES[0])[:-1], Gate()),
+    "only pings": Endless(b": ping\n\n", FRAMES[0]),
+}
+
+
+@pytest.mark.parametrize("case", SILENCES)
+async def test_the_first_content_is_not_waited_for_too_long(
+    up: Scripted, tmp_path: Path, case: str
+) -> None:
+    up.on("a", SILENCES[case])
+
+    async with serving(tmp_path, up, at(up, "a", timeouts=QUICK), at(up, "b")) as served:
+        got = await served.ask(stream=True)
+
+    assert (got.text, got.attempts) == (canned.TEXT, 2)
+    [fact] = served.exchanged()
+    assert [one.failure for one in fact.attempts] == ["silent", ""]
+    if case != "no answer":
+        await asyncio.wait_for(up.asked("a")[0].left.opened(), 5.0)
+
+
+async def test_an_errors_words_are_not_waited_for_too_long(up: Scripted, tmp_path: Path) -> None:
+    head, body = reply(b"x" * 90, status=429)
+    up.on("a", (head, body[:5], Gate()))
+    patient = at(up, "a", timeouts=Timeouts(first_token_s=5.0, stall_s=0.1))
+
+    async with serving(tmp_path, up, patient, at(up, "b")) as served:
+        got = await served.ask()
+
+    assert got.text == canned.TEXT
+    assert served.exchanged()[0].attempts[0].failure == "rate_limit"
+
+
+async def test_a_slow_answer_that_keeps_coming_is_let_be(up: Scripted, tmp_path: Path) -> None:
+    gates = [Gate() for _ in FRAMES]
+    steps = [step for pair in zip(FRAMES, gates, strict=True) for step in pair]
+    up.on("a", stream(*steps))
+    loop = asyncio.get_running_loop()
+    for number, gate in enumerate(gates):
+        loop.call_later(0.04 * number, gate.open)
+
+    async with serving(tmp_path, up, at(up, "a", timeouts=QUICK)) as served:
+        got = await served.ask(stream=True)
+
+    assert (got.text, got.attempts) == (canned.TEXT, 1)
+    assert served.exchanged()[0].total_ms > 1000 * QUICK.first_token_s
+
+
+# After the first content there is no way back ---------------------------------------------------
+
+BREAKS: Mapping[str, Script] = {
+    "closed": (*stream(*STARTED)[:-1], End.CLOSE),
+    "reset": (*stream(*STARTED)[:-1], End.RESET),
+    "ended early": stream(*STARTED),
+    "stalled": (*stream(*STARTED)[:-1], Gate()),
+    "an error": stream(*STARTED, b'data: {"error":{"message":"no","code":503}}\n\n'),
+    "nonsense": stream(*STARTED, b"data: {]\n\n"),
+}
+ERROR_FRAMES = {
+    "/v1/chat/completions": b'data: {"error":{',
+    "/v1/messages": b'event: error\ndata: {"type":"error"',
+}
+
+
+@pytest.mark.parametrize("path", ERROR_FRAMES)
+@pytest.mark.parametrize("case", BREAKS)
+async def test_a_broken_stream_ends_in_an_error_of_the_callers_dialect(
+    up: Scripted, tmp_path: Path, case: str, path: str
+) -> None:
+    up.on("a", BREAKS[case])
+    asked = {
+        "model": "a",
+        "stream": True,
+        "max_tokens": 99,
+        "messages": [{"role": "user", "content": "Hello."}],
+    }
+
+    async with serving(tmp_path, up, at(up, "a", timeouts=QUICK), at(up, "b")) as served:
+        got = await served.request("POST", path, asked)
+
+    assert (got.status, got.whole) == (200, False)
+    assert ERROR_FRAMES[path] in got.body.split(b"\n\n")[-2] + b"\n\n"
+    assert b"[DONE]" not in got.body
+    assert b"message_stop" not in got.body
+    [fact] = served.exchanged()
+    assert (fact.outcome, fact.code) == ("failed", "upstream_stream_broken")
+    assert [(one.failure, one.basis) for one in fact.attempts] == [
+        ("stream_broken", "partial_estimate")
+    ]
+
+
+async def test_no_final_chunk_follows_an_error(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", BREAKS["closed"])
+    body = b'{"model":"a","stream":true,"messages":[{"role":"user","content":"Hello."}]}'
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        answer = await served.raw(served.head(body) + body)
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"transfer-encoding: chunked" in answer.lower()
+    assert answer.rstrip().endswith(b"}")
+    assert not answer.endswith(b"0\r\n\r\n")
+
+
+# Gates, breakers, retirement --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        reply(status=429, headers={"retry-after": "60"}),
+        reply(error("insufficient_quota"), status=429),
+        reply(status=401),
+        reply(error("model_not_found"), status=404),
+    ],
+    ids=["rate limit", "quota", "credential", "gone"],
+)
+async def test_an_endpoint_that_said_no_is_left_alone_by_the_next_request(
+    up: Scripted, tmp_path: Path, script: Script
+) -> None:
+    up.on("a", script)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        await served.ask()
+        second = await served.ask()
+        alone = await served.ask("a")
+
+    assert (second.attempts, len(up.asked("a"))) == (1, 1)
+    assert (alone.status, alone.json["error"]["code"]) == (503, "no_endpoint_available")
+
+
+async def test_five_failures_in_a_row_open_the_breaker(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", reply(status=500))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        for _ in range(6):
+            assert (await served.ask()).text == canned.TEXT
+
+    assert len(up.asked("a")) == 5
+
+
+def failed_earlier(served: Served, name: str, ago_s: float = 60.0) -> None:
+    """Its breaker opened so long ago that it is half open now."""
+    one = attempted(
+        endpoint=f"at-{name}/{name}", credential=f"env:KEY_{name.upper()}", failure="transient"
+    )
+    for _ in range(5):
+        served.state.observe(one, monotonic() - ago_s)
+
+
+def breaker(served: Served, name: str) -> str:
+    key = (f"at-{name}/{name}", f"env:KEY_{name.upper()}")
+    return served.state.health.vitals(monotonic())[key].state
+
+
+@pytest.mark.parametrize(("script", "state"), [(GOOD, "closed"), (reply(status=500), "open")])
+async def test_one_probe_decides_on_a_breaker(
+    up: Scripted, tmp_path: Path, script: Any, state: str
+) -> None:
+    up.on("a", script)
+
+    async with serving(tmp_path, up, at(up, "a"), max_attempts=1) as served:
+        failed_earlier(served, "a")
+        assert breaker(served, "a") == "half_open"
+        await served.ask()
+        assert breaker(served, "a") == state
+
+
+async def test_while_a_probe_is_out_nobody_else_goes(up: Scripted, tmp_path: Path) -> None:
+    gate = Gate()
+    up.on("a", (gate, *reply(GOOD.whole)))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        failed_earlier(served, "a")
+        probe = asyncio.create_task(served.ask())
+        await asyncio.to_thread(up.wait_for, "a")
+        other = await served.ask()
+        gate.open()
+        assert (await probe).text == canned.TEXT
+
+    assert (other.status, len(up.asked("a"))) == (503, 1)
+
+
+async def test_of_two_that_fail_over_to_a_half_open_endpoint_one_may(
+    up: Scripted, tmp_path: Path
+) -> None:
+    fails, answers = Gate(), Gate()
+    up.on("b", (fails, *reply(status=401)))
+    up.on("a", (answers, *reply(GOOD.whole)))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        failed_earlier(served, "a")
+        asked = [asyncio.create_task(served.ask()) for _ in range(2)]
+        await asyncio.to_thread(up.wait_for, "b", 2)
+        fails.open()
+        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        [turned_away] = [task.result() for task in done]
+        answers.open()
+        statuses = sorted([(await task).status for task in asked])
+
+    assert statuses == [200, 503]
+    assert "a probe of this endpoint is already out" in turned_away.json["error"]["message"]
+    assert turned_away.attempts == 1
+
+
+# The caller leaves ------------------------------------------------------------------------------
+
+BODY = b'{"model":"a","stream":%b,"messages":[{"role":"user","content":"Hello."}]}'
+
+
+async def leave(served: Served, streams: bytes, after: bytes = b"") -> Seen:
+    """Ask model ``a`` and break the connection off, once ``after`` has come."""
+    body = BODY % streams
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(served.head(body) + body)
+    seen = await asyncio.to_thread(served.up.wait_for, "a")
+    if after:
+        await reader.readuntil(after)
+    writer.transport.abort()
+    return seen
+
+
+def check_cancelled(served: Served) -> None:
+    [fact] = served.exchanged()
+    assert (fact.outcome, fact.status, fact.code) == ("cancelled", 499, "cancelled")
+    [one] = fact.attempts
+    assert (one.failure, one.basis) == ("cancelled", "partial_estimate")
+    assert one.cost_nano_usd
+    assert served.up.asked("b") == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [(*stream(*STARTED)[:-1], Gate()), Endless(FRAMES[1], FRAMES[0])],
+    ids=["content came", "content comes and comes"],
+)
+async def test_when_the_caller_leaves_the_endpoint_stops(
+    up: Scripted, tmp_path: Path, script: Script
+) -> None:
+    up.on("a", script)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), key=PLENTY) as served:
+        seen = await leave(served, b"true", b"data: ")
+        await asyncio.wait_for(seen.left.opened(), 5.0)
+        await served.listener.stop(1.0)
+
+    check_cancelled(served)
+
+
+@pytest.mark.parametrize("streams", [b"false", b"true"])
+async def test_when_the_caller_leaves_before_the_head_nobody_waits_on(
+    up: Scripted, tmp_path: Path, streams: bytes
+) -> None:
+    """The endpoint itself is stopped no later than its time is up: see test_upstream."""
+    up.on("a", silent())
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), key=PLENTY) as served:
+        await leave(served, streams)
+        await served.listener.stop(1.0)
+        assert served.state.ledger.open_holds == 0
+
+    check_cancelled(served)
+
+
+def call(served: Served, body: bytes) -> Call:
+    return Call("r1", "openai_chat", body, {}, served.key, 1_795_521_600_000, monotonic())
+
+
+async def test_a_caller_who_leaves_before_the_intent_is_stored_pays_nothing(
+    up: Scripted, tmp_path: Path
+) -> None:
+    body = b'{"model":"b","messages":[{"role":"user","content":"Hello."}]}'
+
+    async with serving(tmp_path, up, at(up, "b"), key=PLENTY) as served:
+        answering = asyncio.create_task(served.gateway.answer(call(served, body)))
+        await asyncio.sleep(0)
+        assert served.state.ledger.open_holds == 1
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+
+    [fact] = served.exchanged()
+    assert [(one.basis, one.cost_nano_usd) for one in fact.attempts] == [("rejected_zero", 0)]
+    assert up.seen == []
+
+
+async def test_a_caller_who_leaves_just_as_time_is_up_is_gone(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", silent())
+    body = b'{"model":"list","messages":[{"role":"user","content":"Hello."}]}'
+    loop = asyncio.get_running_loop()
+
+    async with serving(tmp_path, up, at(up, "a", timeouts=QUICK), at(up, "b")) as served:
+        answering = asyncio.create_task(served.gateway.answer(call(served, body)))
+        await asyncio.sleep(0)
+        # In the same round of the loop: the timers that are due run one after the other.
+        loop.call_later(QUICK.first_token_s + 0.01, answering.cancel)
+        await asyncio.to_thread(up.wait_for, "a")
+        until_s = monotonic() + QUICK.first_token_s + 0.05
+        while monotonic() < until_s:
+            pass
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+
+    assert up.asked("b") == []
+    assert served.exchanged()[0].outcome == "cancelled"
+
+
+# Money ------------------------------------------------------------------------------------------
+
+
+async def test_money_is_set_aside_before_and_settled_after(up: Scripted, tmp_path: Path) -> None:
+    during: list[Any] = []
+
+    def look(seen: object) -> Script:
+        left = served.state.ledger.affordable_nano_usd(caller, int(time() * 1000))
+        during.append((left, served.rows("SELECT reserved_nano FROM intent")))
+        return reply(GOOD.whole)
+
+    up.on("a", look)
+    async with serving(tmp_path, up, at(up, "a"), key=PLENTY) as served:
+        caller = served.state.keys.identify(served.key)
+        got = await served.ask(max_tokens=100)
+        # The answer came: what it cost is on disk.
+        settled = served.rows("SELECT nano, basis FROM settle")
+
+    [(left, [(reserved,)])] = during
+    assert left == 10**9 - reserved
+    assert reserved >= 500_000
+    assert settled == [(180_000, "provider_usage")]
+    assert got.headers["x-fairlead-cost-usd"] == "0.00018"
+
+
+async def test_the_end_of_a_stream_is_seen_once_it_is_settled(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", GOOD)
+
+    async with serving(tmp_path, up, at(up, "a"), key=PLENTY) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        body = b'{"model":"a","stream":true,"messages":[{"role":"user","content":"Hello."}]}'
+        writer.write(served.head(body) + body)
+        await reader.readuntil(b"[DONE]")
+        settled = served.rows("SELECT basis FROM settle")
+        writer.close()
+
+    assert settled == [("provider_usage",)]
+
+
+async def test_an_exhausted_budget_refuses(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", GOOD)
+    tight = KeyLimits(budget_day_nano_usd=400_000)
+
+    async with serving(tmp_path, up, at(up, "a"), key=tight) as served:
+        statuses = [(await served.ask(max_tokens=30)).status for _ in range(4)]
+        [(spent,)] = served.rows("SELECT sum(nano) FROM settle")
+
+    assert statuses == [200, 200, 402, 402]
+    assert spent == 360_000
+
+
+async def test_many_at_once_spend_no_more_than_the_budget(up: Scripted, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 30, "total_tokens": 35}
+    up.on("a", reply({**GOOD.whole, "usage": usage}))
+    tight = KeyLimits(budget_day_nano_usd=10**6)
+
+    async with serving(tmp_path, up, at(up, "a"), key=tight) as served:
+        many = await asyncio.gather(*(served.ask(max_tokens=30) for _ in range(20)))
+        [(spent,)] = served.rows("SELECT sum(nano) FROM settle")
+
+    assert {got.status for got in many} == {200, 402}
+    assert spent <= 10**6
+
+
+async def test_a_second_attempt_that_nobody_can_pay_is_told_with_the_first(
+    up: Scripted, tmp_path: Path
+) -> None:
+    """The first one may have been charged for, and what is left affords no second."""
+    up.on("b", (End.RESET,))
+    tight = KeyLimits(budget_day_nano_usd=400_000)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), key=tight) as served:
+        failed_earlier(served, "a")
+        got = await served.ask(max_tokens=70)
+        assert breaker(served, "a") == "half_open"
+
+    assert (got.status, got.attempts, up.asked("a")) == (502, 1, [])
+    assert "at-a/a, not tried: the day's budget" in got.json["error"]["message"]
+
+
+async def test_an_answer_that_reports_no_usage_is_estimated(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", stream(*FRAMES[:-2], FRAMES[-1]))
+
+    async with serving(tmp_path, up, at(up, "a"), key=PLENTY) as served:
+        await served.ask(stream=True)
+
+    [one] = served.exchanged()[0].attempts
+    assert (one.failure, one.basis) == ("", "partial_estimate")
+    assert one.cost_nano_usd
+
+
+# The grant --------------------------------------------------------------------------------------
+
+
+async def test_no_attempt_goes_where_the_grant_does_not(up: Scripted, tmp_path: Path) -> None:
+    body = b'{"model":"b","messages":[{"role":"user","content":"Hello."}]}'
+
+    async with serving(tmp_path, up, at(up, "b")) as served:
+        asked = OPENAI_CHAT.parse_request(body, {})
+        view = served.state.view(LOCAL, monotonic(), 0)
+        plan = replace(decide(asked, LOCAL, view), grant=Grant(frozenset()))
+        errand = Errand("r1", LOCAL, asked, plan, view.today, monotonic())
+        with pytest.raises(OurError, match="its grant does not allow"):
+            async for _ in served.dispatch.carry(errand):
+                pass
+
+    assert up.seen == []
