@@ -141,16 +141,17 @@ class Listener:
         response = web.StreamResponse(headers=headers)
         assert answer.stream is not None
         async with aclosing(answer.stream) as pieces:
-            await response.prepare(request)
-            await response.write(answer.body)
             try:
+                await response.prepare(request)
+                await response.write(answer.body)
                 async for piece in pieces:
                     await response.write(piece)
+                await response.write_eof()
+            except ConnectionError:
+                pass  # the caller left while we wrote; leaving the block stops the endpoint
             except GatewayError:
                 # The error frame is written; without the final chunk nobody can take the
                 # answer for complete (RFC 9112 section 8).
                 if request.transport is not None:
                     request.transport.close()
-                return response
-        await response.write_eof()
         return response
