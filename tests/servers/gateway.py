@@ -36,8 +36,9 @@ class Gateway:
         return json.loads(self.command(*words, "--json"))
 
     def lines(self) -> list[dict[str, Any]]:
-        """Its log so far; a line that is not JSON fails the test."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line]
+        """Its log so far; a line that is not JSON fails the test, unless it is still written."""
+        written = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in written.splitlines() if line]
 
 
 def environment(secrets: Mapping[str, str]) -> dict[str, str]:

@@ -36,6 +36,7 @@ def serve(model: Path, mode: Mode) -> None:
     if mode == "embed":
         params.embedding = True
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.sampling.temp = 0.0  # the same answer each time, unless a request says otherwise
     params.sampling.ignore_eos = mode == "endless"
     server = xllamacpp.Server(params)
     sys.stdout.write(f"listening on {server.listening_address}\n")
