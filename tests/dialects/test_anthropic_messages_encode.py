@@ -166,6 +166,7 @@ CALL_A, CALL_B = call("a", "f", {"x": 1}), call("b", "g", {"y": 2})
     [
         ([], []),
         ([TextDelta("")], []),
+        ([HI, TextDelta(""), HI], [text("HiHi")]),
         ([ReasoningDelta()], []),
         ([ReasoningDelta("Hm"), ReasoningDelta("."), HI], [thinking("Hm."), text("Hi")]),
         ([ReasoningDelta("Hm.", "s"), HI], [thinking("Hm.", "s"), text("Hi")]),
@@ -192,6 +193,7 @@ CALL_A, CALL_B = call("a", "f", {"x": 1}), call("b", "g", {"y": 2})
     ids=[
         "nothing",
         "no text",
+        "no text in a text",
         "no thought",
         "thinking and text",
         "signed thinking",

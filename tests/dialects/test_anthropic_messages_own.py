@@ -73,7 +73,7 @@ CUT = ("thinking.budget_tokens",)
             id="a budget to think that has room",
         ),
         pytest.param(
-            b'"max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":8000,"odd":1.50}',
+            b'"max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":4000,"odd":1.50}',
             4000,
             b'"max_tokens":4000,"thinking":{"type":"enabled","budget_tokens":2000,"odd":1.50}',
             CUT,
