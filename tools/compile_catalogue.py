@@ -95,9 +95,11 @@ def compiled(
         ),
     )
     first, second = (f"{origin.name} {origin.version}" for origin in origins)
+    entries = _read(broad, Entries)
     found = merged(
         genai.rows(_read(dated, Providers), first, rounding),
-        litellm.rows(_read(broad, Entries), second, rounding),
+        litellm.rows(entries, second, rounding),
+        litellm.unusable(entries),
         saved,
         tally,
     )

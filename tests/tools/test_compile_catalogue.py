@@ -40,6 +40,7 @@ def compile_rows(
     return merged(
         genai.rows(decimals(providers), DATED, rounding),  # type: ignore[arg-type]
         litellm.rows(decimals(broad), BROAD, rounding),  # type: ignore[arg-type]
+        litellm.unusable(broad),
         SAVED,
         tally or Tally(),
     )
@@ -369,6 +370,7 @@ def test_the_window(
     found = merged(
         genai.rows(decimals(listed), DATED, Rounding()),  # type: ignore[arg-type]
         litellm.rows(decimals({"m": CHAT | costs(1) | limits}), BROAD, Rounding()),  # type: ignore[arg-type]
+        frozenset(),
         SAVED,
         Tally(),
     )
@@ -397,6 +399,12 @@ def test_input_dearer_than_text_is_not_taken() -> None:
 )
 def test_what_cannot_be_used_is_left_out(name: str, facts: dict[str, object]) -> None:
     assert compile_rows({}, {name: CHAT | costs(1) | facts}).hosts == {}
+
+
+def test_what_the_broad_source_has_elsewhere_is_not_taken_from_the_other() -> None:
+    elsewhere = {"m": CHAT | {"mode": "responses"} | costs(1)}
+
+    assert compile_rows({"openai": {"m": terms(1)}}, elsewhere).hosts == {}
 
 
 def test_strength_is_by_family_else_by_price_within_bounds() -> None:
@@ -496,7 +504,11 @@ def test_a_line_up_that_would_not_hold_is_refused(
 @pytest.mark.parametrize(
     ("swapped", "name", "complaint"),
     [
-        (True, "genai_prices_1.2.3.json", "prices_4.5.6.json: Expected `array`"),
+        (
+            True,
+            "genai_prices_1.2.3.json",
+            "genai_prices_1.2.3.json: Expected `object`, got `array`",
+        ),
         (False, "genai_prices.json", "file name ends in its version"),
     ],
 )

@@ -127,9 +127,16 @@ LIKE: Mapping[str, str] = {
 """What no source describes, by the bare name of what it is a version of or stands for now."""
 
 STILL_SERVED: Mapping[str, tuple[str, ...]] = {
-    "perplexity": ("sonar", "sonar-pro", "sonar-reasoning-pro", "pplx-embed-*", "perplexity/*"),
+    "perplexity": ("sonar", "sonar-pro", "sonar-reasoning-pro", "pplx-embed-*"),
 }
 """All that is left at kinds whose lists keep what has been gone for years."""
+
+NOT_SOLD: Mapping[str, tuple[str, ...]] = {
+    "openai": ("gpt-oss*", "*.ft-"),
+    "gemini": ("*-maas", "gemma-2-*", "gemini-flash-1.5*", "gemini-pro-1.5"),
+    "mistral": ("*:free",),
+}
+"""What a list has at a kind that does not serve it under this name."""
 
 SPELLINGS: Mapping[str, str] = {
     "claude-opus-4": "claude-opus-4-0",

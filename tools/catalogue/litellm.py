@@ -82,11 +82,24 @@ def rows(
             yield _row(kind, name, entry, source, rounding)
 
 
-def _usable(key: str, name: str, entry: Mapping[str, object]) -> bool:
-    if entry.get("mode") not in ("chat", "embedding") or UNUSABLE.search(name):
-        return False
+def unusable(entries: Mapping[str, Mapping[str, object]]) -> frozenset[tuple[str, str]]:
+    """Kind and name of what is sold through other addresses than those of chat and embeddings."""
+    return frozenset(
+        (kind, key.removeprefix(f"{entry.get('litellm_provider')}/"))
+        for key, entry in entries.items()
+        if (kind := KINDS.get(str(entry.get("litellm_provider")))) and not _reachable(entry)
+    )
+
+
+def _reachable(entry: Mapping[str, object]) -> bool:
     endpoints = entry.get("supported_endpoints")
-    if isinstance(endpoints, list) and CHAT_COMPLETIONS not in endpoints:
+    return entry.get("mode") in ("chat", "embedding") and (
+        not isinstance(endpoints, list) or CHAT_COMPLETIONS in endpoints
+    )
+
+
+def _usable(key: str, name: str, entry: Mapping[str, object]) -> bool:
+    if not _reachable(entry) or UNUSABLE.search(name):
         return False
     # Classes of models by size, and a product of OpenAI's, not models to ask for.
     return not re.match(r"(together-ai|fireworks-ai)-|openai/container", key)

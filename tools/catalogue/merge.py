@@ -2,7 +2,7 @@
 left out. The rules are those of docs/catalogue.md; whatever is decided is counted."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date, timedelta
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from fairlead.decide.cost import price_on
 from fairlead.outside.catalogue.names import bare, date_of, undated
 from fairlead.types.catalog import Capability, Modality, Model, Price, Rates, Tier
-from tools.catalogue.corrections import LIKE, STILL_SERVED, corrected, open_weights
+from tools.catalogue.corrections import LIKE, NOT_SOLD, STILL_SERVED, corrected, open_weights
 from tools.catalogue.rows import Row, charges, matches
 from tools.catalogue.strength import strength
 
@@ -59,10 +59,18 @@ class Merged(Struct, frozen=True):
     aliases: dict[str, str]
 
 
-def merged(dated: Iterable[Row], broad: Iterable[Row], saved: str, tally: Tally) -> Merged:
+def merged(
+    dated: Iterable[Row],
+    broad: Iterable[Row],
+    unusable: Set[tuple[str, str]],
+    saved: str,
+    tally: Tally,
+) -> Merged:
     """``dated``: the source whose prices have dates; ``broad``: the one that knows what models can
-    do. ``saved``: the ISO date on which both were the newest."""
-    ours = {(row.kind, row.name): row for row in _batches_folded(_named_fully(list(dated)))}
+    do. ``unusable``: kind and name of what cannot be asked as we ask. ``saved``: the ISO date on
+    which both were the newest."""
+    priced = [row for row in dated if (row.kind, row.name) not in unusable]
+    ours = {(row.kind, row.name): row for row in _batches_folded(_named_fully(priced))}
     theirs = {(row.kind, row.name): row for row in _named_fully(list(broad))}
     traits = _traits([*theirs.values(), *ours.values()])
     hosts: dict[str, list[Model]] = {}
@@ -205,8 +213,9 @@ def _model(
     assert row is not None
     name = bare(row.name)
     general = traits.get(name, Traits())
-    if not matches(row.name, STILL_SERVED.get(row.kind, ("*",))):
-        tally.counts["left out: known to be gone"] += 1
+    served = matches(row.name, STILL_SERVED.get(row.kind, ("*",)))
+    if not served or matches(row.name, NOT_SOLD.get(row.kind, ())):
+        tally.counts["left out: known not to be served"] += 1
         return None
     retires = broad.retires if broad else ""
     if retires and date.fromisoformat(retires) < _forgotten(saved):
