@@ -131,7 +131,7 @@ def test_a_body_that_is_no_json_object(body: bytes) -> None:
         (
             "user",
             {"type": "text", "text": "Hi", "cache_control": {}, "citations": None, "odd": 1},
-            Text("Hi", {"cache_control": {}}),
+            Text("Hi", {"cache_control": {}, "odd": 1}),
         ),
         ("user", IMAGE, Image("image/png", "AA==")),
         (
@@ -167,6 +167,30 @@ def test_blocks(role: str, value: Any, expected: Any) -> None:
     assert parse(messages=[{"role": role, "content": [value]}]).messages == (
         Message(role, (expected,)),  # type: ignore[arg-type]
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "loose"),
+    [
+        ({"messages": [{"role": "user", "content": "Hi", "odd": 1}]}, "messages.odd"),
+        ({"tools": [{"name": "f", "input_schema": {}, "odd": 1}]}, "tools.odd"),
+        ({"tool_choice": {"type": "auto", "odd": 1}}, "tool_choice.odd"),
+        ({"thinking": {"type": "disabled", "odd": 1}}, "thinking.odd"),
+        ({"output_config": {"effort": "low", "odd": 1}}, "output_config.odd"),
+        ({"odd": 1}, "odd"),
+    ],
+    ids=str,
+)
+def test_what_is_not_known_is_loose(fields: dict[str, Any], loose: str) -> None:
+    assert parse(**fields).loose == (loose,)
+
+
+def test_a_call_with_members_that_are_not_known_keeps_its_letters() -> None:
+    block = b'{"type":"tool_use","id":"1","name":"f","input":{ "a": 1.50 },"caller":{"type":"x"}}'
+    body = b'{"model":"m","max_tokens":9,"messages":[{"role":"assistant","content":[%b]}]}' % block
+    (message,) = ANTHROPIC_MESSAGES.parse_request(body, {}).messages
+
+    assert message.parts == (ToolCall("1", "f", '{ "a": 1.50 }', {"caller": {"type": "x"}}),)
 
 
 def test_the_arguments_of_a_call_keep_their_letters() -> None:

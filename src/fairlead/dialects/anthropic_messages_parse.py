@@ -14,6 +14,7 @@ from fairlead.dialects.anthropic_messages_wire import (
     UNSIGNED,
     VERSION,
     VERSIONS,
+    AskedThinking,
     Block,
     ImageBlock,
     Kind,
@@ -22,6 +23,8 @@ from fairlead.dialects.anthropic_messages_wire import (
     ThinkingBlock,
     ToolResultBlock,
     ToolUseBlock,
+    WireMessage,
+    WireOutput,
     WireRequest,
     WireTool,
     WireToolChoice,
@@ -48,9 +51,17 @@ from fairlead.types.chat import (
 from fairlead.types.errors import BadRequest
 
 BODY = msgspec.json.Decoder(WireRequest)
+SHAPES: Mapping[str, type[Struct]] = {
+    "messages": WireMessage,
+    "tools": WireTool,
+    "tool_choice": WireToolChoice,
+    "thinking": AskedThinking,
+    "output_config": WireOutput,
+}
 BLOCK: msgspec.json.Decoder[Block] = msgspec.json.Decoder(Block)
 KIND = msgspec.json.Decoder(Kind)
 ANY = msgspec.json.Decoder()
+ITEMS = msgspec.json.Decoder(list[dict[str, Raw]])
 
 BETA = "anthropic-beta"
 HEADERS = ("anthropic-version", BETA)
@@ -79,9 +90,9 @@ def parse_request(
     """Raises BadRequest with ``param`` set where known."""
     version = _version(headers)
     try:
-        asked = BODY.decode(body)
         names = wire.members(body)
         loose = [name for name in names if name not in READ and name not in BOUND]
+        asked = _decoded(body, loose)
         messages = tuple(_messages(asked, loose, newer=version != VERSION))
     except wire.UNDECODABLE as error:
         raise wire.bad_request(error) from error
@@ -111,6 +122,28 @@ def parse_request(
         loose=tuple(loose),
         headers={name: headers[name] for name in HEADERS if name in headers} or NOTHING,
     )
+
+
+def _decoded(body: bytes, loose: list[str]) -> WireRequest:
+    """Members of parts that are not known are noted in ``loose``."""
+    try:
+        return BODY.decode(body)
+    except ValidationError as error:
+        if not wire.is_unknown_member(error):
+            raise
+    said = wire.members(body)
+    known = {name: _known(said[name], name, loose) for name in SHAPES if name in said}
+    return BODY.decode(wire.splice(body, known))
+
+
+def _known(raw: Raw, name: str, loose: list[str]) -> Any:
+    """The value of a member without what its shape does not have."""
+    shape = frozenset(SHAPES[name].__struct_fields__)
+    is_list = bytes(raw).startswith(b"[")
+    items = ITEMS.decode(raw) if is_list else [wire.members(raw)]
+    loose += dict.fromkeys(f"{name}.{member}" for item in items for member in item.keys() - shape)
+    known = [{member: item[member] for member in item if member in shape} for item in items]
+    return known if is_list else known[0]
 
 
 def _version(headers: Mapping[str, str]) -> str:
@@ -196,12 +229,27 @@ def _parts(content: str | list[Raw], where: str) -> list[Part]:
 def _part(raw: Raw) -> Part:
     try:
         block = BLOCK.decode(raw)
-    except ValidationError:
+    except ValidationError as error:
         kind = KIND.decode(raw).type
-        if kind in KINDS:
+        if kind not in KINDS:
+            return Foreign(kind, ANY.decode(raw))
+        if not wire.is_unknown_member(error):
             raise
-        return Foreign(kind, ANY.decode(raw))
+        return _part_with_more(raw, kind)
     return PARTS[type(block)](block, raw)
+
+
+def _part_with_more(raw: Raw, kind: str) -> Part:
+    """A block with members that we do not know: its part carries them."""
+    known = KINDS[kind].__struct_fields__
+    members = wire.members(raw)
+    strange = sorted(members.keys() - {"type", *known})
+    more = {name: value for name in strange if (value := ANY.decode(members[name])) is not None}
+    block = BLOCK.decode(wire.splice(raw, {}, strange))
+    part = PARTS[type(block)](block, raw)
+    if isinstance(part, Reasoning | Foreign):
+        return part
+    return msgspec.structs.replace(part, extra={**part.extra, **more})
 
 
 def _located(error: ValidationError, where: str) -> ValidationError:

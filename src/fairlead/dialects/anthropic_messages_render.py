@@ -164,6 +164,8 @@ class _Crossing:
         elif called := _called(request.messages):
             whole["tools"] = [{"name": name, "input_schema": ANY_OBJECT} for name in called]
             whole["tool_choice"] = {"type": "none"}
+        if request.tool_choice and not request.tools:
+            self._dropped.append("tool_choice")
 
     def _tool(self, tool: Tool) -> dict[str, Any]:
         wired: dict[str, Any] = {"name": wire.safe_tool_name(tool.name)}

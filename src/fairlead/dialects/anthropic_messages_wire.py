@@ -3,6 +3,7 @@
 Only what is read is declared; unknown members are ignored here and travel in the body's own bytes.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -30,7 +31,11 @@ MIN_BUDGET_TOKENS = 1024
 # What a caller sends.
 
 
-class TextBlock(Struct, tag_field="type", tag="text"):
+class Known(Struct, forbid_unknown_fields=True):
+    """A part of a request. What a crossing leaves behind must be told, so nothing goes unseen."""
+
+
+class TextBlock(Known, tag_field="type", tag="text"):
     text: str
     cache_control: Any = None
     citations: Any = None
@@ -43,37 +48,44 @@ class ImageSource(Struct):
     url: str = ""
 
 
-class ImageBlock(Struct, tag_field="type", tag="image"):
+class ImageBlock(Known, tag_field="type", tag="image"):
     source: ImageSource
     cache_control: Any = None
     transformations: Any = None
 
 
-class ToolUseBlock(Struct, tag_field="type", tag="tool_use"):
+class ToolUseBlock(Known, tag_field="type", tag="tool_use"):
     id: str
     name: str
     input: Raw
     cache_control: Any = None
 
 
-class ToolResultBlock(Struct, tag_field="type", tag="tool_result"):
+class ToolResultBlock(Known, tag_field="type", tag="tool_result"):
     tool_use_id: str
     content: str | list[Raw] | None = None
     is_error: bool | None = None
     cache_control: Any = None
 
 
-class ThinkingBlock(Struct, tag_field="type", tag="thinking"):
+class ThinkingBlock(Known, tag_field="type", tag="thinking"):
     thinking: str
     signature: str = ""
 
 
-class RedactedBlock(Struct, tag_field="type", tag="redacted_thinking"):
+class RedactedBlock(Known, tag_field="type", tag="redacted_thinking"):
     data: str
 
 
 Block = TextBlock | ImageBlock | ToolUseBlock | ToolResultBlock | ThinkingBlock | RedactedBlock
-KINDS = frozenset({"text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking"})
+KINDS: Mapping[str, type[Struct]] = {
+    "text": TextBlock,
+    "image": ImageBlock,
+    "tool_use": ToolUseBlock,
+    "tool_result": ToolResultBlock,
+    "thinking": ThinkingBlock,
+    "redacted_thinking": RedactedBlock,
+}
 """The blocks that other dialects have too. Any other is carried whole, as ``Foreign``."""
 
 
@@ -88,12 +100,12 @@ class KnownBlock(Struct):
     signature: str = ""
 
 
-class WireMessage(Struct):
+class WireMessage(Known):
     role: Literal["user", "assistant", "system"]
     content: str | list[Raw]
 
 
-class WireTool(Struct):
+class WireTool(Known):
     """The caller's own tool when ``type`` is absent or ``custom``, else one of the vendor's."""
 
     name: str | None = None
@@ -108,7 +120,7 @@ class WireTool(Struct):
     input_examples: Any = None
 
 
-class WireToolChoice(Struct):
+class WireToolChoice(Known):
     type: str
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
@@ -120,12 +132,16 @@ class WireThinking(Struct):
     display: str | None = None
 
 
+class AskedThinking(WireThinking, forbid_unknown_fields=True):
+    """The same, when nothing of it may go unseen."""
+
+
 class WireFormat(Struct):
     type: str
     schema: dict[str, Any] | None = None
 
 
-class WireOutput(Struct):
+class WireOutput(Known):
     effort: str | None = None
     format: WireFormat | None = None
 
@@ -142,7 +158,7 @@ class WireRequest(Struct):
     stop_sequences: list[str] | None = None
     tools: list[WireTool] | None = None
     tool_choice: WireToolChoice | None = None
-    thinking: WireThinking | None = None
+    thinking: AskedThinking | None = None
     output_config: WireOutput | None = None
     metadata: dict[str, Any] | None = None
 
