@@ -69,6 +69,7 @@ def test_it_is_shown_whole_however_narrow_the_terminal_and_how_to_use_it(folder:
         "may use routes auto, sum*, model gpt-5-mini, zones local, eu; 60 requests a minute" in text
     )
     assert "400k tokens a minute, $5 a day, $100 a month.\n" in text
+    assert re.search(r"`fairlead keys revoke key_\w{12}` ends it\.\n$", text)
 
 
 def test_what_is_not_limited_is_said_to_be(folder: Folder) -> None:

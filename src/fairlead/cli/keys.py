@@ -1,7 +1,6 @@
 """``fairlead keys``: make a key, list them, revoke one. A key itself is printed once, when it is
 made; afterwards nobody has it but its holder."""
 
-import shlex
 from collections.abc import Iterable, Mapping
 from datetime import UTC, tzinfo
 from time import time
@@ -71,7 +70,9 @@ class Spent(Struct, frozen=True):
 
 @program.command(name="create")
 def create_command(
-    name: Annotated[str, typer.Argument(help="Who will hold it; a name of your choice.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Who will hold it; a name of your choice.")
+    ],
     route: Annotated[
         list[str] | None, typer.Option(help="May ask for this route; several times for several.")
     ] = None,
@@ -162,7 +163,7 @@ def create(
     who, may, limits = row.caller, _may(row.caller), _limits(row.caller.limits)
     told = f"{who.name} ({who.id}) may use {', '.join(may)}; {', '.join(limits)}."
     console.print(Text(told), soft_wrap=True)
-    ends = f"`fairlead keys revoke {shlex.quote(who.name)}` ends it."
+    ends = f"`fairlead keys revoke {row.caller.id}` ends it."
     console.print(Text(ends, "dim"), soft_wrap=True)
     return 0
 
