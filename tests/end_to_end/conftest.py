@@ -9,7 +9,7 @@ import pytest
 
 from servers import canned
 from servers.gateway import Gateway, create_key, gateway
-from servers.scripted import Script, Scripted, Seen, reply, scripted
+from servers.scripted import Script, Scripted, Seen, reply, scripted, stream
 from servers.setup import Setup
 
 PROVIDERS = {"openai_chat": canned.OPENAI, "anthropic_messages": canned.ANTHROPIC}
@@ -17,7 +17,8 @@ PROVIDERS = {"openai_chat": canned.OPENAI, "anthropic_messages": canned.ANTHROPI
 
 @dataclass(frozen=True)
 class Served:
-    """A gateway in front of every canned answer: model ``DIALECT-CASE``."""
+    """A gateway in front of every canned answer: model ``DIALECT-CASE``. The stream of the case
+    ``broken`` has no end."""
 
     gateway: Gateway
     key: str
@@ -29,6 +30,7 @@ def up() -> Iterator[Scripted]:
         for dialect, cases in PROVIDERS.items():
             for case, answer in cases.items():
                 server.on(f"{dialect}-{case}", answer)
+            server.on(f"{dialect}-broken", stream(*cases["text"].frames[:5]))
         server.on("anthropic_messages-text", message_or_count)
         server.on("openai_chat-embed", reply(canned.EMBEDDINGS))
         yield server
@@ -45,7 +47,7 @@ def served(up: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     folder = tmp_path_factory.mktemp("served")
     setup = Setup()
     for dialect, cases in PROVIDERS.items():
-        for case in cases:
+        for case in (*cases, "broken"):
             setup.endpoint(f"{dialect}-{case}", up.address, dialect)
     setup.endpoint("openai_chat-embed", up.address, "openai_chat", capabilities=["embed"])
     key = create_key(folder / "data", "sdk")

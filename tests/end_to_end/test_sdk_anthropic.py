@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from anthropic import Anthropic, AsyncAnthropic, BadRequestError
+from anthropic import Anthropic, APIStatusError, AsyncAnthropic, BadRequestError
 
 from servers import asked
 from servers.canned import ANSWER, CALLS, COUNT, SIGNATURE, TEXT, THOUGHT
@@ -292,6 +292,20 @@ def test_the_older_version_may_set_temperature(over: Over) -> None:
     )
 
     assert over.asked("text")["temperature"] == 0.25
+
+
+@pytest.mark.parametrize("provider", ["openai_chat", "anthropic_messages"])
+def test_a_stream_without_its_end_is_an_error(anthropic_client: Anthropic, provider: str) -> None:
+    with (
+        anthropic_client.messages.stream(
+            model=f"{provider}-broken", messages=HELLO, max_tokens=100
+        ) as stream,
+        pytest.raises(APIStatusError) as caught,
+    ):
+        stream.until_done()
+
+    body: Any = caught.value.body
+    assert body["error"]["type"] == "api_error"
 
 
 async def test_the_async_client(over: Over) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import APIError, AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from servers import asked
@@ -249,6 +249,18 @@ def test_thinking_is_shown_streamed(over: Over) -> None:
     thought = "".join((delta.model_extra or {}).get("reasoning_content") or "" for delta in deltas)
     assert thought == THOUGHT
     assert SIGNATURE not in thought
+
+
+@pytest.mark.parametrize("provider", ["openai_chat", "anthropic_messages"])
+def test_a_stream_without_its_end_is_an_error(openai_client: OpenAI, provider: str) -> None:
+    chunks = openai_client.chat.completions.create(
+        model=f"{provider}-broken", messages=HELLO, stream=True
+    )
+
+    assert TEXT.startswith(next(chunks).choices[0].delta.content or "")
+    with pytest.raises(APIError) as caught:
+        list(chunks)
+    assert caught.value.code == "upstream_stream_broken"
 
 
 async def test_the_async_client(over: Over) -> None:
