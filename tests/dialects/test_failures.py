@@ -127,6 +127,18 @@ OTHERS = [
         id="vLLM: context",
     ),
     pytest.param(
+        500,
+        {
+            "error": {
+                "code": 500,
+                "message": "input (9001 tokens) is too large to process. increase the batch size",
+                "type": "server_error",
+            }
+        },
+        F.CONTEXT_LENGTH,
+        id="llama.cpp: embedding as 500",
+    ),
+    pytest.param(
         500, {"error": "Reached context overflow"}, F.CONTEXT_LENGTH, id="LM Studio: context as 500"
     ),
     pytest.param(

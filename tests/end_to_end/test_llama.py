@@ -297,6 +297,15 @@ def test_openai_embeddings(over_openai: Over, encoding: Any) -> None:
     assert answer.usage.prompt_tokens == answer.usage.total_tokens > 0
 
 
+def test_openai_embedding_too_long(over_openai: Over) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        over_openai.house.openai.embeddings.create(
+            model=over_openai.model("embed"), input="far too long " * 200
+        )
+
+    assert caught.value.code == "context_length_exceeded"
+
+
 def test_openai_leaves_and_the_model_stops(over: Over) -> None:
     house, server = over.house, over.server("endless")
     stream = house.openai.chat.completions.create(

@@ -123,6 +123,7 @@ _CONTEXT_TEXTS = (
     ("input is too long", _F.CONTEXT_LENGTH),
     ("exceed context limit", _F.CONTEXT_LENGTH),
     ("exceeds the available context size", _F.CONTEXT_LENGTH),
+    ("too large to process", _F.CONTEXT_LENGTH),  # llama.cpp of an embedding, with 500
     ("exceeds the maximum number of tokens", _F.CONTEXT_LENGTH),
     ("greater than the context length", _F.CONTEXT_LENGTH),
     ("context length exceeded", _F.CONTEXT_LENGTH),
