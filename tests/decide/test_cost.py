@@ -87,7 +87,9 @@ def test_tiers_count_for_the_whole_request(input_tokens: int, expected: Rates) -
         pytest.param(Rates(input=0, output=0), Usage(9, 9), 0, id="free"),
         pytest.param(Rates(input=5), Usage(10, 1), None, id="output-unknown"),
         pytest.param(Rates(input=5_000), Usage(10, 0), 50, id="unknown-but-unused"),
-        pytest.param(Rates(input=5, output=5), Usage(9, 9, 1), None, id="cache-rate-unknown"),
+        pytest.param(Rates(input=5_000), Usage(9, 0, 4), 45, id="no-discount-for-cache-reads"),
+        pytest.param(Rates(output=5), Usage(9, 9, 9), None, id="neither-rate-known"),
+        pytest.param(Rates(input=5), Usage(9, 0, 0, 4), None, id="cache-write-rate-unknown"),
         pytest.param(FULL, Usage(10, 0, 20), 6_000, id="more-cached-than-read"),
     ],
 )

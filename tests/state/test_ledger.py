@@ -226,7 +226,7 @@ def test_windows_hold_their_instant(now_ms: int) -> None:
         pytest.param(60, 40, 60, id="less than reserved: the rest is given back"),
         pytest.param(0, 100, 0, id="nothing"),
         pytest.param(130, 0, 130, id="more than reserved: recorded as it is"),
-        pytest.param(None, 100, None, id="an unknown price is no amount"),
+        pytest.param(None, 0, 100, id="unknown: the reserve is charged"),
     ],
 )
 async def test_a_settle_replaces_the_reserve_by_the_cost(
@@ -324,6 +324,14 @@ async def test_a_full_store_refuses_before_it_reserves(tmp_path: Path) -> None:
 
     assert ledger.open_holds == 0
     await store.close()
+
+
+async def test_where_nothing_was_reserved_an_unknown_cost_is_no_amount(
+    ledger: Ledger, store: Store
+) -> None:
+    await ledger.settle(hold(ledger, FREE, None), attempted(cost_nano_usd=None), NOON_MS)
+
+    assert [tuple(row) for row in store.read("SELECT nano FROM settle")] == [(None,)]
 
 
 # A death in between.

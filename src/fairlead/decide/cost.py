@@ -54,7 +54,8 @@ def cost_nano_usd(usage: Usage, model: Model, today: str) -> int | None:
     )
     return _nano_usd(
         (plain, rates.input),
-        (usage.cached_read_tokens, rates.cached_read),
+        # No rate listed for them means no discount: they cost what input costs.
+        (usage.cached_read_tokens, rates.input if rates.cached_read is None else rates.cached_read),
         (usage.cached_write_tokens - write_1h, rates.cached_write),
         (write_1h, rates.cached_write_1h),
         (usage.output_tokens - reasoning, rates.output),

@@ -166,7 +166,7 @@ class Ledger:
             self.repeated_settles += 1
             return self._writer.flush()
         self._open.remove(hold.attempt_id)
-        cost = attempted.cost_nano_usd or 0
+        cost = _charged(hold, attempted) or 0
         for account in (hold.accounts.day, hold.accounts.month):
             account.reserved_nano_usd -= hold.reserved_nano_usd
             account.spent_nano_usd += cost
@@ -235,8 +235,16 @@ def _left(limits: Limits, accounts: Accounts) -> list[tuple[int, str]]:
     return left
 
 
+def _charged(hold: Hold, attempted: Attempted) -> int | None:
+    """What the attempt cost; where that is not known, its reserve: a budget must not get longer
+    because a vendor's price for one kind of token is missing."""
+    if attempted.cost_nano_usd is None:
+        return hold.reserved_nano_usd or None
+    return attempted.cost_nano_usd
+
+
 def _settled(hold: Hold, attempted: Attempted, now_ms: int) -> Row:
-    cost, usage = attempted.cost_nano_usd, attempted.usage
+    cost, usage = _charged(hold, attempted), attempted.usage
     tokens: tuple[int | None, ...] = (None,) * 5
     if usage is not None:
         tokens = (
