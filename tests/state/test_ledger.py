@@ -230,14 +230,14 @@ def test_windows_hold_their_instant(now_ms: int) -> None:
     ],
 )
 async def test_a_settle_replaces_the_reserve_by_the_cost(
-    ledger: Ledger, store: Store, cost: int | None, left: int, row: int | None
+    ledger: Ledger, store: Store, cost: int | None, left: int, row: int
 ) -> None:
     limited = caller(day=100)
     await ledger.settle(hold(ledger, limited, 100), attempted(cost_nano_usd=cost), NOON_MS)
 
     assert ledger.affordable_nano_usd(limited, NOON_MS) == left
     assert [tuple(row) for row in store.read("SELECT nano FROM settle")] == [(row,)]
-    assert spend(store)["k1", "day:2026-11-24"] == (cost or 0)
+    assert spend(store)["k1", "day:2026-11-24"] == row
 
 
 async def test_debt_lasts_until_its_window_ends(ledger: Ledger) -> None:
