@@ -125,12 +125,16 @@ def test_bug_3_calls_are_numbered_densely_and_named_once(
     ]
 
 
-def test_whole_calls_need_no_numbers() -> None:
+def test_whole_calls_need_neither_numbers_nor_ids() -> None:
     message = {
-        "tool_calls": [piece(0, "a", "f", arguments='{"x":1}'), piece(0, "b", "g", arguments="{}")]
+        "tool_calls": [piece(0, name="f", arguments="{}"), piece(0, name="g", arguments="{}")]
     }
 
-    assert told(completion(message), request=WHOLE) == [*A_AND_B, End("tool_calls", None)]
+    assert told(completion(message), request=WHOLE) == [
+        ToolCallDelta(0, "call_c_0", "f", "{}"),
+        ToolCallDelta(1, "call_c_1", "g", "{}"),
+        End("tool_calls", None),
+    ]
 
 
 @pytest.mark.parametrize("request_", [STREAM, WHOLE], ids=["stream", "whole"])
