@@ -12,7 +12,6 @@ from fairlead.cli.demo.story import HOME_ZONE, MARKER, STEPS
 
 STEP_1 = Done(
     1,
-    "alert",
     "Read the alert",
     task="extract",
     model="sim-swift",
@@ -26,7 +25,6 @@ STEP_1 = Done(
 )
 STEP_2 = Done(
     2,
-    "ticket",
     "Read a customer case",
     task="extract",
     model="sim-local",
@@ -40,7 +38,7 @@ STEP_2 = Done(
     failed=(("sim-house/sim-other", "transient"),),
     home="local",
 )
-FAILED = Done(3, "mail", "Write to customers", latency_ms=3.0, error="no endpoint")
+FAILED = Done(3, "Write to customers", latency_ms=3.0, error="no endpoint")
 
 
 def test_the_story_has_twenty_steps_with_names_of_their_own() -> None:
@@ -107,7 +105,6 @@ def test_json_has_what_machines_read() -> None:
 
     assert told["steps"][0] == {
         "step": 1,
-        "name": "alert",
         "task": "extract",
         "model": "sim-swift",
         "endpoint": "sim-south/sim-swift",

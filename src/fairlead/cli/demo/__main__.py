@@ -16,9 +16,9 @@ import uvloop
 from fairlead.app.parts import running
 from fairlead.cli.demo.run import Wishes, demo
 from fairlead.cli.demo.walk import Running
+from fairlead.outside.catalogue import load
 from fairlead.outside.config import Settings, build
 from fairlead.outside.config.settings import Listen, ProviderSettings, ServerSettings
-from fairlead.outside.catalogue import load
 from fairlead.outside.folder import Folder
 from fairlead.types.catalog import Endpoint
 
@@ -54,6 +54,6 @@ def main(
 
 
 if __name__ == "__main__":
-    program = typer.Typer(add_completion=False)
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     program.command(name="demo")(main)
     program(prog_name="fairlead demo")

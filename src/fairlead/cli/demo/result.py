@@ -12,7 +12,6 @@ class Done(Struct, frozen=True):
     """One step, asked and answered; ``error`` is empty when all went well."""
 
     step: int
-    name: str
     title: str
     task: str = ""
     model: str = ""
@@ -69,7 +68,6 @@ def as_json(done: Sequence[Done], total: Totals) -> dict[str, Any]:
         "steps": [
             {
                 "step": each.step,
-                "name": each.name,
                 "task": each.task,
                 "model": each.model,
                 "endpoint": each.endpoint,

@@ -18,7 +18,7 @@ from fairlead.outside.simulated.providers import SimulatedProviders
 from fairlead.types.catalog import Endpoint
 
 LIVE_SPEED = 5.0
-JSON_SPEED = 25.0
+JSON_SPEED = 10.0
 
 RunGateway = Callable[[Sequence[Endpoint]], AbstractAsyncContextManager[Running]]
 """Serves these endpoints on loopback for as long as the context is open."""

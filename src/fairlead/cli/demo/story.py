@@ -23,10 +23,13 @@ class Twist(Struct, frozen=True):
     """Something that happens to a provider just before a step."""
 
     title: str
-    provider: str
+    """``$model`` stands for the model that it happens to."""
     fault: Fault | None
     """None: it is well again."""
+    provider: str
     model: str = "*"
+    follows: bool = False
+    """It happens to the endpoint that answered the last step, if one did."""
 
 
 class ToolSpec(Struct, frozen=True):
@@ -109,9 +112,9 @@ Case {MARKER}, customer 4711, parcel ORD-88213, delivery address 1 Example Stree
 Phone 555-0100, mail customer4711@example.com. Was charged EUR 48.20 twice on 2026-11-03 and
 asks for the second charge back. Date of birth on file 1970-01-01."""
 
-NORTH_DOWN = Twist("sim-north goes down", "sim-north", Fault("down"))
-NORTH_BACK = Twist("sim-north is back", "sim-north", None)
-SWIFT_RETIRED = Twist("sim-swift is retired", "sim-south", Fault("retired"), "sim-swift")
+NORTH_DOWN = Twist("sim-north goes down", Fault("down"), "sim-north")
+NORTH_BACK = Twist("sim-north is back", None, "sim-north")
+RETIRED = Twist("$model is retired", Fault("retired"), "sim-south", "sim-swift", follows=True)
 
 STEPS = (
     Step(
@@ -240,7 +243,7 @@ STEPS = (
         "openai",
         "Classify this ticket as one of: refund, delay, complaint, question.\n\n"
         "The label was printed but the pickup did not come; I would like a refund.",
-        before=SWIFT_RETIRED,
+        before=RETIRED,
     ),
     Step(
         "credit",

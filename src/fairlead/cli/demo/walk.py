@@ -1,12 +1,14 @@
 """Walks through the story: each step asked through the gateway, each answer put on record."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from string import Template
 from time import monotonic
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fairlead.cli.demo.clients import ERRORS, Asking, Clients, Said, ToolUse
 from fairlead.cli.demo.noise import server_log
@@ -53,7 +55,7 @@ class Walk:
         async with Clients(self._running.address) as clients:
             for number, step in enumerate(STEPS, 1):
                 if step.before is not None:
-                    self._turn(step.before)
+                    self._turn(_resolved(step.before, done))
                 self._show.began(number, step)
                 done.append(await self._one(number, step, clients))
                 self._show.done(done[-1])
@@ -74,14 +76,13 @@ class Walk:
             said = await clients.ask(asking)
         except ERRORS as error:
             elapsed_ms = (monotonic() - began_s) * 1000
-            return Done(number, step.name, step.title, latency_ms=elapsed_ms, error=str(error))
+            return Done(number, step.title, latency_ms=elapsed_ms, error=str(error))
         elapsed_ms = (monotonic() - began_s) * 1000
         self._note(step, prompt, said)
         record = await _on_record(self._running.journal, said.headers["x-fairlead-request-id"])
         endpoint = said.headers["x-fairlead-endpoint"]
         return Done(
             number,
-            step.name,
             step.title,
             task=record.task,
             model=said.headers["x-fairlead-model"],
@@ -100,6 +101,15 @@ class Walk:
         self._notes[step.name] = said.text
         if said.tool_use is not None:
             self._tool_uses[step.name] = (prompt, said.tool_use)
+
+
+def _resolved(twist: Twist, done: Sequence[Done]) -> Twist:
+    """A twist that says whom it happens to."""
+    provider, model = twist.provider, twist.model
+    if twist.follows and done[-1].endpoint:
+        provider, _, model = done[-1].endpoint.partition("/")
+    title = Template(twist.title).safe_substitute(model=model)
+    return replace(twist, title=title, provider=provider, model=model)
 
 
 async def _on_record(journal: Journal, request_id: str) -> Entry:

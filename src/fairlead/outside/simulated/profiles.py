@@ -87,7 +87,7 @@ SWIFT_2 = Model(
     context_tokens=128_000,
     max_output_tokens=16_000,
     can=CHAT,
-    prices=_price(input=15, output=60),
+    prices=_price(input=25, output=100),
     strength=0.51,
     released="2026-09-01",
 )
@@ -125,7 +125,7 @@ PROFILES = (
     Profile(MID, "sim-north", 600, 40_000, 95),
     Profile(MID, "sim-south", 700, 40_000, 85),
     Profile(SWIFT, "sim-south", 250, 90_000, 220),
-    Profile(SWIFT_2, "sim-south", 260, 90_000, 210),
+    Profile(SWIFT_2, "sim-south", 350, 90_000, 170),
     Profile(LONGVIEW, "sim-south", 450, 120_000, 150),
     Profile(LOCAL, "sim-house", 350, 8_000, 45),
     Profile(EMBED, "sim-house", 40, 60_000, 1000),
