@@ -49,6 +49,9 @@ def main(
 ) -> None:
     """An incident response in twenty steps: a real gateway, simulated models, official SDKs."""
     wishes = Wishes(json=as_json, speed=speed, svg=svg)
+    # The SDKs would ask a company's proxy for the gateway on this machine.
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(demo(gateway, wishes)))
 

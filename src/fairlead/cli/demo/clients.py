@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any
 
 import anthropic
-import httpx
 import openai
 from msgspec import Struct
 
@@ -52,19 +51,8 @@ class Clients:
     """Both SDKs, pointed at one gateway. Retries are the gateway's business, so theirs are off."""
 
     def __init__(self, address: str) -> None:
-        # A company's proxy is for the internet: it does not know the gateway on this machine.
-        self._openai = openai.AsyncOpenAI(
-            base_url=f"{address}/v1",
-            api_key=NO_KEY,
-            max_retries=0,
-            http_client=httpx.AsyncClient(trust_env=False),
-        )
-        self._anthropic = anthropic.AsyncAnthropic(
-            base_url=address,
-            api_key=NO_KEY,
-            max_retries=0,
-            http_client=httpx.AsyncClient(trust_env=False),
-        )
+        self._openai = openai.AsyncOpenAI(base_url=f"{address}/v1", api_key=NO_KEY, max_retries=0)
+        self._anthropic = anthropic.AsyncAnthropic(base_url=address, api_key=NO_KEY, max_retries=0)
 
     async def __aenter__(self) -> "Clients":
         return self
