@@ -293,7 +293,7 @@ def test_words_of_others_cannot_steer_the_terminal(tmp_path: Path) -> None:
         workflow=hostile,
         step=hostile,
         attempts=(failed,),
-        plan=ENTRY.plan.replace(b"bolt/small", b"\\u009b1m"),
+        plan=ENTRY.plan.replace(b"bolt/small", b"\\u009b1m").replace(b": cloud", b": \\u009b1m"),
     )
     text = "".join(looked_up(kept(tmp_path / "data", entry, refused(message=hostile)), "r1"))
     text += "".join(looked_up(Folder(tmp_path / "data"), "r2"))
@@ -335,6 +335,24 @@ def test_a_file_is_previewed_with_the_catalogue_of_the_configuration(
 
     assert (status, asked) == (0, [config])
     assert [each["endpoint"] for each in json.loads(text)["candidates"]] == ["bolt/small"]
+
+
+def test_the_usual_configuration_where_there_is_one(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path | None] = []
+
+    def load(config: Path | None) -> Catalog:
+        asked.append(config)
+        return catalog(SMALL)
+
+    monkeypatch.chdir(tmp_path)
+    Path("request.json").write_text(json.dumps(BODY))
+    run(folder, "request.json", load=load)
+    Path("fairlead.yaml").touch()
+    run(folder, "request.json", load=load)
+
+    assert asked == [None, Path("fairlead.yaml")]
 
 
 def test_a_dialect_that_is_said_is_not_guessed(folder: Folder, tmp_path: Path) -> None:

@@ -1,16 +1,13 @@
-"""Which folder a command looks into, and how it says that it cannot."""
+"""Which configuration and which folder a command looks into."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
-import typer
 
 from fairlead.cli import where
-from fairlead.cli.complaint import complaints
 from fairlead.outside.config import ConfigError
 from fairlead.outside.config.settings import default_data
-from fairlead.types.errors import NotFound, OurError
+from fairlead.types.errors import NotFound
 
 
 @pytest.fixture(autouse=True)
@@ -47,41 +44,3 @@ def test_looking_into_records_makes_none(tmp_path: Path) -> None:
         where.records(at)
 
     assert not at.path.exists()
-
-
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (OurError("broken here"), "broken here"),
-        (sqlite3.DatabaseError("malformed"), "the records cannot be used: malformed"),
-        (PermissionError(13, "Permission denied", "/x"), "/x: Permission denied"),
-        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), "cannot be written in the encoding"),
-    ],
-)
-def test_a_complaint_is_one_line_on_standard_error(
-    error: Exception, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(typer.Exit) as ended, complaints():
-        raise error
-
-    output = capsys.readouterr()
-    assert (ended.value.exit_code, output.out) == (1, "")
-    assert told in output.err
-    assert output.err.count("\n") == 1
-
-
-def test_a_wrong_configuration_is_shown_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("fairlead.yaml").write_text("server: {dta: x}\n")
-    with pytest.raises(typer.Exit), complaints():
-        where.folder(None, None)
-
-    assert capsys.readouterr().err.splitlines() == [
-        "fairlead.yaml:1:10: unknown key `dta`",
-        "  1 | server: {dta: x}",
-        "    |          ^^^ did you mean `data`?",
-    ]
-
-
-def test_a_bug_is_no_complaint() -> None:
-    with pytest.raises(ZeroDivisionError), complaints():
-        raise ZeroDivisionError
