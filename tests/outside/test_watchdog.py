@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -130,3 +131,50 @@ async def test_a_cancellation_from_outside_is_not_its_own() -> None:
     watchdog = Watchdog(asyncio.get_running_loop(), deadline_s=FOREVER)
 
     assert not watchdog.caught()
+
+
+async def test_both_at_once_is_a_cancellation_from_outside() -> None:
+    async def late() -> bool:
+        watchdog = Watchdog(asyncio.get_running_loop(), deadline_s=FOREVER)
+        watchdog.expect(0.0)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return watchdog.caught()
+        return True
+
+    task = asyncio.create_task(late())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(task.cancel)
+
+    assert not await task
+
+
+async def test_a_cancellation_that_was_swallowed_is_repeated_and_taken_back() -> None:
+    async def late() -> int:
+        watchdog = Watchdog(asyncio.get_running_loop(), deadline_s=FOREVER)
+        for swallows in (True, False):
+            watchdog.expect(0.0)
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                assert swallows or watchdog.caught()
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert await asyncio.create_task(late()) == 0
+
+
+async def test_a_cancellation_that_was_swallowed_at_the_end_is_taken_back_too() -> None:
+    async def just_in_time() -> int:
+        watchdog = Watchdog(asyncio.get_running_loop(), deadline_s=FOREVER)
+        watchdog.expect(0.0)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        watchdog.stop()
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert await asyncio.create_task(just_in_time()) == 0

@@ -12,7 +12,16 @@ class Watchdog:
     the armed timer is left to fire early, looks at ``due`` and arms itself again.
     """
 
-    __slots__ = ("_cancelling", "_deadline_s", "_due_s", "_loop", "_task", "_timer", "expired")
+    __slots__ = (
+        "_cancelling",
+        "_cancels",
+        "_deadline_s",
+        "_due_s",
+        "_loop",
+        "_task",
+        "_timer",
+        "expired",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deadline_s: float) -> None:
         self._loop = loop
@@ -21,6 +30,8 @@ class Watchdog:
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cancelling = 0
+        """How often others had cancelled the task before."""
+        self._cancels = 0
         self.expired = False
 
     def expect(self, within_s: float) -> None:
@@ -49,6 +60,7 @@ class Watchdog:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._take_back()
 
     def caught(self) -> bool:
         """Whether a CancelledError was this watchdog's alone; its own cancellation is taken back.
@@ -57,7 +69,16 @@ class Watchdog:
         """
         if not self.expired or self._task is None:
             return False
-        return self._task.uncancel() <= self._cancelling
+        self._take_back()
+        return self._task.cancelling() <= self._cancelling
+
+    def _take_back(self) -> None:
+        """More than one, where an answer that came just then swallowed the first: pyreqwest's
+        coroutines finish with it instead."""
+        for _ in range(self._cancels):
+            if self._task is not None:
+                self._task.uncancel()
+        self._cancels = 0
 
     def _look(self) -> None:
         self._timer = None
@@ -67,4 +88,5 @@ class Watchdog:
             self._timer = self._loop.call_at(self._due_s, self._look)
         elif self._task is not None:
             self.expired = True
+            self._cancels += 1
             self._task.cancel()
