@@ -341,6 +341,9 @@ class Trial:
         )
 
     def _usage(self) -> tuple[Usage | None, Basis]:
+        if self._errand.request.operation == "count":
+            # What is counted is not used, and counting is free (decide.eligible).
+            return None, "provider_zero"
         if self._end is not None and self._end.usage is not None:
             spent = self._end.usage
             used = spent.input_tokens or spent.output_tokens

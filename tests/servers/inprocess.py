@@ -108,9 +108,10 @@ class Served:
     ) -> Got:
         """``body``: bytes as they are, anything else as JSON."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        sending = None if data is None else BytesIO(data)
         sent = {"content-type": "application/json", **self.credential(), **(headers or {})}
         async with self.client.request(
-            method, self.address + path, data=data, headers=sent
+            method, self.address + path, data=sending, headers=sent
         ) as response:
             pieces, whole = [], True
             try:
@@ -157,6 +158,11 @@ class Served:
         }
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+    def buffered(self) -> int:
+        """Bytes that the gateway holds for its clients, beyond what the kernel took."""
+        transports = [one.transport for one in self.listener._server.connections]
+        return sum(one.get_write_buffer_size() for one in transports if one is not None)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self.store.read(sql)]
@@ -215,8 +221,8 @@ def catalog_of(*endpoints: Endpoint, **route: Any) -> Catalog:
 
 
 def secret_of(name: str) -> str:
-    """The credential in variable ``name``."""
-    return f"sk-canary-{name.lower()}"
+    """The credential in variable ``name``: none that looks like one."""
+    return f"hush.{name.lower()}.0451"
 
 
 @asynccontextmanager
@@ -226,19 +232,22 @@ async def serving(
     *endpoints: Endpoint,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     key: KeyLimits | None = None,
+    routes: tuple[str, ...] = (),
     dice: float = 0.0,
     **route: Any,
 ) -> AsyncIterator[Served]:
-    """Serve the endpoints until the block ends. With ``key`` callers need one, and have it."""
+    """Serve the endpoints until the block ends. With ``key`` callers need one, and have it;
+    it may ask for ``routes``."""
     loop = asyncio.get_running_loop()
     trouble: list[Mapping[str, Any]] = []
     loop.set_exception_handler(lambda _, context: trouble.append(context))
     store = Store(folder / "fairlead.db", loop)
-    made = create(store, PEPPER, "team", limits=key, now_ms=int(time() * 1000)) if key else None
+    now_ms = int(time() * 1000)
+    made = create(store, PEPPER, "team", routes, limits=key, now_ms=now_ms) if key else None
     state = State(
         catalog_of(*endpoints, **route), store, Keys(PEPPER, list_keys(store)), lambda: dice
     )
-    state.ledger.recover(int(time() * 1000))
+    state.ledger.recover(now_ms)
     env = {secret.env: secret_of(secret.env) for one in endpoints for secret in one.secrets}
     upstream = HttpUpstream("fairlead-test")
     dispatch = Dispatch(state, upstream, Signers(env, monotonic).sign, lambda: dice)

@@ -2,25 +2,31 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
-from time import time
+from ipaddress import ip_address
+from time import monotonic, time
 
 import msgspec
 from aiohttp import web
 
 from fairlead.decide.policy import may_ask
+from fairlead.dialects import DIALECTS
 from fairlead.gateway import Call, Gateway
 from fairlead.server.auth import credential
 from fairlead.server.body import read_body
+from fairlead.server.guard import check_browser
 from fairlead.server.limits import Limits
 from fairlead.server.models import Listed, listed, render_list, render_one
+from fairlead.server.paths import DIALECT_OF_PATH, dialect_of
 from fairlead.server.respond import identity, whole
 from fairlead.state import State
-from fairlead.types.errors import MethodNotAllowed, NotFound, UnknownModel
+from fairlead.types.errors import BadRequest, MethodNotAllowed, NotFound, UnknownModel
 
 Handler = Callable[[web.BaseRequest, str], Awaitable[web.Response]]
 
 MODELS = "/v1/models"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
+FORWARDED = ("forwarded", "x-forwarded-for", "via")
+"""Put there by a proxy on this machine, behind which anybody may be."""
 
 
 class Admin:
@@ -41,10 +47,15 @@ class Admin:
             MODELS: ("GET", self._models),
         }
 
+    def check_origin(self, headers: Mapping[str, str]) -> None:
+        """Without keys only programs of this machine may call. Raises Forbidden."""
+        if not self._state.keys.exist:
+            check_browser(headers)
+
     async def handle(self, request: web.BaseRequest, request_id: str) -> web.Response:
         """Raises NotFound and MethodNotAllowed, with what was meant where it can be guessed."""
         path = request.rel_url.raw_path
-        route = ("GET", self._model) if path.startswith(MODELS + "/") else self._routes.get(path)
+        route = self._route(path)
         if route is None:
             raise self._not_found(path)
         method, handler = route
@@ -52,19 +63,16 @@ class Admin:
             raise MethodNotAllowed(f"{path} takes {method}, not {request.method}")
         return await handler(request, request_id)
 
-    @staticmethod
-    def dialect_of(request: web.BaseRequest) -> str:
-        """The dialect to speak where the path does not tell: Anthropic's SDKs always say so."""
-        return "anthropic_messages" if "anthropic-version" in request.headers else "openai_chat"
+    def allowed(self, path: str) -> str:
+        """The methods that an address takes, as the ``allow`` header wants them."""
+        route = self._route(path)
+        return "GET, HEAD" if route is not None and route[0] == "GET" else "POST"
+
+    def _route(self, path: str) -> tuple[str, Handler] | None:
+        return ("GET", self._model) if path.startswith(MODELS + "/") else self._routes.get(path)
 
     def _not_found(self, path: str) -> NotFound:
-        known = [
-            *self._routes,
-            "/v1/chat/completions",
-            "/v1/messages",
-            "/v1/messages/count_tokens",
-            "/v1/embeddings",
-        ]
+        known = [*self._routes, *DIALECT_OF_PATH]
         # A base address with or without /v1 too many is the commonest mistake.
         near = get_close_matches(path.replace("/v1/v1/", "/v1/"), known, n=1, cutoff=0.6)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -89,7 +97,7 @@ class Admin:
 
     async def _render_metrics(self, request: web.BaseRequest, request_id: str) -> web.Response:
         """Open to this machine; from elsewhere it takes a key, for it tells models and money."""
-        if not (request.remote or "").startswith(("127.", "::1")):
+        if not _is_local(request):
             self._state.keys.identify(credential(request.headers))
         return whole(self._metrics(), {}, METRICS)
 
@@ -97,19 +105,23 @@ class Admin:
         body = await read_body(request, self._limits)
         call = Call(
             request_id=request_id,
-            dialect=request.query.get("dialect", "") or self._dialect_of_body(request, body),
+            dialect=self._asked_dialect(request, body),
             body=body,
             headers=request.headers,
             credential=credential(request.headers),
             at_ms=int(time() * 1000),
-            arrived_s=request.loop.time(),
+            arrived_s=monotonic(),
         )
         return whole(self._gateway.preview(call), identity(call.dialect, request_id))
 
-    def _dialect_of_body(self, request: web.BaseRequest, body: bytes) -> str:
-        if b'"messages"' not in body and b'"input"' in body:
+    def _asked_dialect(self, request: web.BaseRequest, body: bytes) -> str:
+        """The one that the query names, or else the one that the body looks like."""
+        asked = request.query.get("dialect", "")
+        if asked and asked not in DIALECTS:
+            raise BadRequest(f"dialect: known are {', '.join(DIALECTS)}", param="dialect")
+        if not asked and b'"messages"' not in body and b'"input"' in body:
             return "openai_embeddings"
-        return self.dialect_of(request)
+        return asked or _dialect(request)
 
     async def _models(self, request: web.BaseRequest, request_id: str) -> web.Response:
         rows = self._visible(request)
@@ -132,4 +144,17 @@ class Admin:
         return [row for row in rows if may_ask(caller, row[0], is_route=row[1] is None)]
 
     def _is_anthropic(self, request: web.BaseRequest) -> bool:
-        return self.dialect_of(request) == "anthropic_messages"
+        return _dialect(request) == "anthropic_messages"
+
+
+def _dialect(request: web.BaseRequest) -> str:
+    return dialect_of(request.rel_url.raw_path, request.headers)
+
+
+def _is_local(request: web.BaseRequest) -> bool:
+    if any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        return ip_address(request.remote or "").is_loopback
+    except ValueError:
+        return False

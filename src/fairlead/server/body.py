@@ -14,6 +14,10 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
         raise _too_large(limits)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise BadRequest("compressed request bodies are not accepted", param="content-encoding")
+    if request.headers.get("expect", "").lower() == "100-continue" and request.can_read_body:
+        # Clients with a large body wait for this before they send it (RFC 9110 section 10.1.1).
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
     try:
         if request.content.is_eof():
             return await request.read()
@@ -29,4 +33,4 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
 
 
 def _too_large(limits: Limits) -> TooLarge:
-    return TooLarge(f"the body is larger than {limits.max_body_bytes >> 20} MiB")
+    return TooLarge(f"the body is larger than {limits.max_body_bytes:,} bytes")

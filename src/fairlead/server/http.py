@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import aclosing, suppress
-from time import time
+from time import monotonic, time
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -16,16 +16,13 @@ from fairlead.server.auth import credential
 from fairlead.server.body import read_body
 from fairlead.server.ids import new_id
 from fairlead.server.limits import Limits
+from fairlead.server.paths import DIALECT_OF_PATH, dialect_of
 from fairlead.server.protocol import Server
-from fairlead.server.respond import EVENTS, failure, identity, whole
-from fairlead.types.errors import GatewayError, MethodNotAllowed, Overloaded
+from fairlead.server.respond import EVENTS, SERVER, failure, identity, whole
+from fairlead.types.errors import GatewayError, MethodNotAllowed, Overloaded, RequestTimeout
 
-DIALECT_OF_PATH = {
-    "/v1/chat/completions": "openai_chat",
-    "/v1/embeddings": "openai_embeddings",
-    "/v1/messages": "anthropic_messages",
-    "/v1/messages/count_tokens": "anthropic_count_tokens",
-}
+CUT_S = 1.0
+"""For answers that we cut when we stop: so long they may still take to settle."""
 
 
 class Listener:
@@ -44,6 +41,7 @@ class Listener:
             request_factory=self._request,
             handler_cancellation=True,
             keepalive_timeout=limits.keep_alive_s,
+            lingering_time=limits.linger_s,
             max_line_size=limits.max_header_line_bytes,
             max_field_size=limits.max_header_field_bytes,
             access_log=None,
@@ -51,7 +49,7 @@ class Listener:
             # One read of this size is held for a slow reader's sake, not a whole answer.
             read_bufsize=1 << 16,
         )
-        self._runner = web.ServerRunner(self._server)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=CUT_S)
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Bind and listen. Returns the address, with the port that was chosen for 0."""
@@ -97,6 +95,7 @@ class Listener:
         request_id = new_id(time())
         self.in_flight += 1
         try:
+            self._admin.check_origin(request.headers)
             if not dialect:
                 return await self._admin.handle(request, request_id)
             if request.method != "POST":
@@ -109,14 +108,25 @@ class Listener:
                 return whole(answer.body, {**answer.headers, **identity(dialect, request_id)})
             return await self._stream(request, call, answer)
         except GatewayError as error:
-            return failure(dialect or self._admin.dialect_of(request), error, request_id)
+            return self._failure(request, error, request_id)
         finally:
             self.in_flight -= 1
             if self.draining and not self.in_flight:
                 self._idle.set()
 
+    def _failure(
+        self, request: web.BaseRequest, error: GatewayError, request_id: str
+    ) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        response = failure(dialect_of(path, request.headers), error, request_id)
+        if isinstance(error, MethodNotAllowed):
+            response.headers["allow"] = self._admin.allowed(path)
+        if self.draining or isinstance(error, RequestTimeout):
+            response.force_close()
+        return response
+
     async def _call(self, request: web.BaseRequest, dialect: str, request_id: str) -> Call:
-        at_ms, arrived_s = int(time() * 1000), self._loop.time()
+        at_ms, arrived_s = int(time() * 1000), monotonic()
         return Call(
             request_id=request_id,
             dialect=dialect,
@@ -131,6 +141,7 @@ class Listener:
         self, request: web.BaseRequest, call: Call, answer: Answer
     ) -> web.StreamResponse:
         headers = {
+            **SERVER,
             "content-type": EVENTS,
             "cache-control": "no-cache",
             # nginx would otherwise collect the events before passing them on.

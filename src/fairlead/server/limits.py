@@ -14,4 +14,6 @@ class Limits:
     """A session cookie and a trace context fit; HAProxy's and Caddy's buffers have this size."""
     keep_alive_s: float = 75.0
     """Longer than a load balancer's usual 60 s, so that it is never we who close first."""
+    linger_s: float = 5.0
+    """How long we go on reading what nobody wants, so that its sender can read our refusal."""
     max_in_flight: int = 2000

@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from fairlead.server.ids import new_id
+from fairlead.server.paths import dialect_of
 from fairlead.server.respond import failure
 from fairlead.types.errors import BadRequest, GatewayError, HeadersTooLarge, OurError
 
@@ -36,7 +37,8 @@ class Protocol(RequestHandler):
             error = OurError("an error in the gateway; the log has the details under this id")
         if request.writer.output_size > 0:
             raise ConnectionError("part of the answer is sent; no error page can follow")
-        response = failure("openai_chat", error, request_id)
+        dialect = dialect_of(request.rel_url.raw_path, request.headers)
+        response = failure(dialect, error, request_id)
         response.force_close()
         return response
 

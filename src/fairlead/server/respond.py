@@ -10,6 +10,8 @@ from fairlead.types.errors import GatewayError
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
+SERVER = {"server": "fairlead"}
+"""Else aiohttp tells everybody its own version and Python's."""
 
 REQUEST_ID_HEADER = {
     "anthropic_messages": "request-id",
@@ -26,13 +28,12 @@ def identity(dialect: str, request_id: str) -> dict[str, str]:
 
 
 def whole(body: bytes, headers: Mapping[str, str], content_type: str = JSON) -> web.Response:
-    return web.Response(body=body, headers={"content-type": content_type, **headers})
+    return web.Response(body=body, headers={**SERVER, "content-type": content_type, **headers})
 
 
 def failure(dialect: str, error: GatewayError, request_id: str) -> web.Response:
     """The error in the caller's dialect, and whether its SDK should try again."""
-    headers = identity(dialect, request_id)
-    headers["content-type"] = JSON
+    headers = {**SERVER, **identity(dialect, request_id), "content-type": JSON}
     # Both vendors' SDKs obey this over their own list of retryable statuses; we have retried.
     headers["x-should-retry"] = "true" if error.retryable else "false"
     if error.retry_after_s is not None:

@@ -1,0 +1,19 @@
+"""Which address speaks which dialect. Pure; knows no handler."""
+
+from collections.abc import Mapping
+
+DIALECT_OF_PATH = {
+    "/v1/chat/completions": "openai_chat",
+    "/v1/embeddings": "openai_embeddings",
+    "/v1/messages": "anthropic_messages",
+    "/v1/messages/count_tokens": "anthropic_count_tokens",
+}
+
+
+def dialect_of(path: str, headers: Mapping[str, str]) -> str:
+    """The dialect to answer in, whatever was asked: where the path does not tell, Anthropic's SDKs
+    give themselves away by their version header."""
+    known = DIALECT_OF_PATH.get(path)
+    if known is not None:
+        return known
+    return "anthropic_messages" if "anthropic-version" in headers else "openai_chat"

@@ -1,0 +1,142 @@
+"""Bodies that are too large, too slow, cut off, compressed, or not what they should be."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from fairlead.server.limits import Limits
+from servers import canned
+from servers.inprocess import Served, at, serving
+from servers.scripted import Scripted
+
+SMALL = Limits(max_body_bytes=2000, body_timeout_s=0.05, linger_s=0.05)
+ASK = b'{"model":"a","messages":[{"role":"user","content":"Hello."}]}'
+
+
+@pytest.fixture
+async def up() -> AsyncIterator[Scripted]:
+    async with Scripted() as server:
+        server.on("a", canned.OPENAI["text"])
+        yield server
+
+
+@pytest.fixture
+async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(tmp_path, up, at(up, "a"), limits=SMALL) as running:
+        yield running
+
+
+BAD: Mapping[str, tuple[bytes, str | None]] = {
+    "nothing": (b"", None),
+    "not JSON": (b"{model: a}", None),
+    "cut off": (ASK[:-9], None),
+    "not an object": (b"[1]", None),
+    "not UTF-8": (ASK.replace(b"Hello", b"\xff\xfe"), None),
+    "nested too deep": (ASK[:-1] + b',"x":' + b"[" * 1500, None),
+    "no model": (b'{"messages":[{"role":"user","content":"x"}]}', "model"),
+    "no messages": (b'{"model":"a"}', "messages"),
+    "empty messages": (b'{"model":"a","messages":[]}', "messages"),
+    "a number for a name": (ASK.replace(b'"a"', b"7"), "model"),
+    "a text for a number": (ASK[:-1] + b',"temperature":"hot"}', "temperature"),
+    "a negative length": (ASK[:-1] + b',"max_tokens":-1}', "max_tokens"),
+    "a huge number": (ASK[:-1] + b',"max_tokens":1e400}', "max_tokens"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_a_bad_body_is_refused_with_its_place(served: Served, case: str) -> None:
+    body, param = BAD[case]
+
+    got = await served.request("POST", "/v1/chat/completions", body)
+
+    assert got.status == 400
+    assert got.json["error"]["code"] == "invalid_request"
+    assert got.json["error"]["param"] == param
+    assert served.up.seen == []
+
+
+LARGE = ASK.replace(b"Hello.", b"x" * 4000)
+
+
+async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(served: Served) -> None:
+    answer = await served.raw(served.head(LARGE))
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"larger than 2,000 bytes" in answer
+
+
+async def test_a_body_that_does_not_say_its_length_is_read_to_the_limit(served: Served) -> None:
+    head = served.head(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+    chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in (LARGE[:1000], LARGE[1000:])]
+
+    answer = await served.raw(head, *chunks)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert served.up.seen == []
+
+
+async def test_a_chunked_body_within_the_limit_is_served(served: Served) -> None:
+    head = served.head(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+
+    answer = await served.raw(head, b"%x\r\n%b\r\n0\r\n\r\n" % (len(ASK), ASK))
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert served.up.seen[0].headers["content-length"] == str(len(ASK))
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for_too_long(served: Served) -> None:
+    answer = await served.raw(served.head(ASK) + ASK[:10])
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+    assert b"x-should-retry: true" in answer
+
+
+async def test_a_body_that_ends_early_is_never_half_a_request(served: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(served.head(ASK) + ASK[:-10])
+    writer.write_eof()
+
+    await asyncio.wait_for(reader.read(), 5.0)
+    writer.close()
+
+    assert served.up.seen == []
+    assert served.facts == []
+
+
+async def test_who_leaves_in_the_middle_of_a_body_leaves_nothing_behind(served: Served) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(served.head(ASK) + ASK[:-10])
+    await writer.drain()
+    writer.transport.abort()
+
+    assert (await served.ask("a")).status == 200
+    assert len(served.up.seen) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
+async def test_a_compressed_body_is_not_unpacked(served: Served, encoding: str) -> None:
+    got = await served.request("POST", "/v1/chat/completions", ASK, {"content-encoding": encoding})
+
+    assert (got.status, got.json["error"]["param"]) == (400, "content-encoding")
+
+
+async def test_who_waits_to_be_told_to_go_on_is_told(served: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(served.head(ASK, expect="100-continue"))
+
+    told = await reader.readuntil(b"\r\n\r\n")
+    writer.write(ASK)
+    answer = await asyncio.wait_for(reader.read(), 5.0)
+    writer.close()
+
+    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_who_waits_to_send_too_much_is_told_no_at_once(served: Served) -> None:
+    answer = await served.raw(served.head(LARGE, expect="100-continue"))
+
+    assert answer.startswith(b"HTTP/1.1 413 ")

@@ -1,0 +1,248 @@
+"""Errors in the caller's dialect, keys, too much work at once, and how a gateway stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from time import monotonic, time
+from typing import Any
+
+import pytest
+
+from fairlead.server.limits import Limits
+from fairlead.state.keys import list_keys, revoke
+from fairlead.types.decision import Limits as KeyLimits
+from servers import canned
+from servers.inprocess import Got, Served, at, serving
+from servers.scripted import Gate, Scripted, reply, stream
+
+GOOD = canned.OPENAI["text"]
+CHAT, MESSAGES, COUNT = "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"
+ASK = {"model": "a", "max_tokens": 99, "messages": [{"role": "user", "content": "Hello."}]}
+ANTHROPIC = {"anthropic-version": "2023-06-01"}
+
+
+@pytest.fixture
+async def up() -> AsyncIterator[Scripted]:
+    async with Scripted() as server:
+        server.on("a", GOOD)
+        yield server
+
+
+@pytest.fixture
+async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(tmp_path, up, at(up, "a")) as running:
+        yield running
+
+
+# Errors -----------------------------------------------------------------------------------------
+
+Asked = tuple[str, str, Any, Mapping[str, str]]
+
+ERRORS: Mapping[str, tuple[Asked, int, str, str]] = {
+    "no such model": (("POST", CHAT, {**ASK, "model": "aut"}, {}), 404, "openai", "mean auto"),
+    "no such model, Anthropic": (
+        ("POST", MESSAGES, {**ASK, "model": "aut"}, {}),
+        404,
+        "anthropic",
+        "mean auto",
+    ),
+    "bad body": (("POST", CHAT, b"{", {}), 400, "openai", "not valid JSON"),
+    "bad body, Anthropic": (("POST", MESSAGES, b"{", {}), 400, "anthropic", "not valid JSON"),
+    "bad body, count": (("POST", COUNT, b"{", {}), 400, "anthropic", "not valid JSON"),
+    "nobody counts": (("POST", COUNT, ASK, {}), 400, "anthropic", "does not count tokens"),
+    "bad body, embeddings": (
+        ("POST", "/v1/embeddings", {"model": "a"}, {}),
+        400,
+        "openai",
+        "input",
+    ),
+    "nobody embeds": (
+        ("POST", "/v1/embeddings", {"model": "a", "input": "x"}, {}),
+        400,
+        "openai",
+        "does not embed",
+    ),
+    "wrong method": (("GET", CHAT, None, {}), 405, "openai", "takes POST, not GET"),
+    "wrong method, Anthropic": (("PUT", MESSAGES, b"{}", {}), 405, "anthropic", "takes POST"),
+    "nothing there": (("GET", "/v2", None, {}), 404, "openai", "nothing at this address"),
+    "nothing there, Anthropic": (
+        ("GET", "/v2", None, ANTHROPIC),
+        404,
+        "anthropic",
+        "nothing at this address",
+    ),
+    "twice /v1": (("POST", "/v1/v1/messages", b"{}", {}), 404, "openai", f"mean {MESSAGES}?"),
+    "no /v1": (("POST", "/chat/completions", b"{}", {}), 404, "openai", f"mean {CHAT}?"),
+    "a slash too many": (("POST", f"{CHAT}/", b"{}", {}), 404, "openai", f"mean {CHAT}?"),
+}
+
+
+def check_error(got: Got, dialect: str, hint: str) -> None:
+    """The vendor's shape, with an id that is in the header too, and advice to the SDK."""
+    request_id = got.headers["x-fairlead-request-id"]
+    assert got.headers["content-type"] == "application/json"
+    assert got.headers["x-should-retry"] in ("true", "false")
+    if dialect == "anthropic":
+        assert got.json["type"] == "error"
+        assert set(got.json["error"]) >= {"type", "message"}
+        assert got.json["request_id"] == request_id == got.headers["request-id"]
+    else:
+        assert set(got.json["error"]) >= {"message", "type", "param", "code"}
+        assert got.headers["x-request-id"] == request_id
+    assert hint in got.json["error"]["message"]
+
+
+@pytest.mark.parametrize("case", ERRORS)
+async def test_an_error_is_told_in_the_callers_dialect(served: Served, case: str) -> None:
+    asked, status, dialect, hint = ERRORS[case]
+
+    got = await served.request(*asked)
+
+    assert got.status == status
+    check_error(got, dialect, hint)
+    assert served.up.seen == []
+
+
+async def test_a_wrong_method_is_told_the_right_ones(served: Served) -> None:
+    post = await served.request("GET", CHAT)
+    get = await served.request("DELETE", "/v1/models")
+
+    assert (post.headers["allow"], get.headers["allow"]) == ("POST", "GET, HEAD")
+
+
+async def test_a_query_does_not_hide_an_address(served: Served) -> None:
+    """Anthropic's SDK adds ``?beta=true``."""
+    got = await served.request("POST", f"{MESSAGES}?beta=true", ASK)
+
+    assert (got.status, got.json["type"]) == (200, "message")
+
+
+# Keys -------------------------------------------------------------------------------------------
+
+OTHER = "fl-" + "A" * 43
+KEYS: Mapping[str, tuple[Mapping[str, str], int]] = {
+    "the right one": ({"authorization": "Bearer KEY"}, 200),
+    "in any case": ({"authorization": "bearer KEY"}, 200),
+    "as Anthropic sends it": ({"x-api-key": "KEY"}, 200),
+    "none": ({}, 401),
+    "empty": ({"authorization": "Bearer "}, 401),
+    "another scheme": ({"authorization": "Basic KEY"}, 401),
+    "a vendor's": ({"authorization": "Bearer sk-proj-1234567890abcdef"}, 401),
+    "of the right form": ({"authorization": f"Bearer {OTHER}"}, 401),
+    "almost": ({"authorization": "Bearer KEYx"}, 401),
+    "not ASCII": ({"authorization": "Bearer kéy"}, 401),
+}
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize("case", KEYS)
+async def test_only_a_key_in_force_opens(
+    up: Scripted, tmp_path: Path, case: str, path: str
+) -> None:
+    headers, status = KEYS[case]
+
+    async with serving(tmp_path, up, at(up, "a"), key=KeyLimits()) as served:
+        key, served.key = served.key, ""
+        sent = {name: value.replace("KEY", key) for name, value in headers.items()}
+        got = await served.request("POST", path, ASK, sent)
+
+    assert (got.status, len(up.seen)) == (status, status == 200)
+    if status == 401:
+        check_error(got, "anthropic" if path == MESSAGES else "openai", "API key")
+        assert key.encode() not in got.body
+        assert b"sk-proj" not in got.body
+    else:
+        assert key not in str(up.seen[0].headers)
+
+
+async def test_a_revoked_key_opens_nothing(up: Scripted, tmp_path: Path) -> None:
+    async with serving(tmp_path, up, at(up, "a"), key=KeyLimits()) as served:
+        revoke(served.store, "team", int(time() * 1000))
+        served.state.keys.replace(list_keys(served.store))
+        got = await served.request("POST", CHAT, ASK)
+
+    assert got.status == 401
+    assert "revoked" in got.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"origin": "https://example.com"}, 403), ({"host": "evil.example.com"}, 403), ({}, 200)],
+)
+async def test_without_keys_no_page_of_another_site_may_call(
+    served: Served, headers: Mapping[str, str], status: int
+) -> None:
+    got = await served.request("POST", CHAT, ASK, headers)
+
+    assert (got.status, len(served.up.seen)) == (status, status == 200)
+
+
+async def test_with_a_key_any_page_may_call(up: Scripted, tmp_path: Path) -> None:
+    async with serving(tmp_path, up, at(up, "a"), key=KeyLimits()) as served:
+        got = await served.request("POST", CHAT, ASK, {"origin": "https://example.com"})
+
+    assert got.status == 200
+
+
+# Too much at once, and stopping ------------------------------------------------------------------
+
+
+async def test_beyond_its_limit_a_gateway_turns_work_away(up: Scripted, tmp_path: Path) -> None:
+    gate = Gate()
+    up.on("a", (gate, *reply(GOOD.whole)))
+
+    async with serving(tmp_path, up, at(up, "a"), limits=Limits(max_in_flight=1)) as served:
+        first = asyncio.create_task(served.ask("a"))
+        await asyncio.to_thread(up.wait_for, "a")
+        second = await served.ask("a")
+        gate.open()
+
+        assert (await first).status == 200
+
+    assert (second.status, second.headers["retry-after"]) == (503, "1")
+    assert second.headers["x-should-retry"] == "true"
+
+
+async def test_while_it_drains_new_work_is_turned_away(served: Served) -> None:
+    served.listener.draining = True
+
+    got = await served.ask("a")
+    ready = await served.request("GET", "/readyz")
+
+    assert (got.status, got.headers["x-should-retry"]) == (503, "true")
+    assert got.headers["connection"] == "close"
+    assert ready.status == 503
+
+
+async def test_stopping_lets_an_answer_end(up: Scripted, tmp_path: Path) -> None:
+    gate = Gate()
+    up.on("a", stream(*GOOD.frames[:3], gate, *GOOD.frames[3:]))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        asked = asyncio.create_task(served.ask("a", stream=True))
+        await asyncio.to_thread(up.wait_for, "a")
+        stopping = asyncio.create_task(served.listener.stop(5.0))
+        await asyncio.sleep(0)
+        assert served.listener.draining
+        gate.open()
+        got = await asked
+        await stopping
+
+    assert (got.whole, got.text) == (True, canned.TEXT)
+
+
+async def test_stopping_cuts_what_does_not_end_in_time(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", (*stream(*GOOD.frames[:3])[:-1], Gate()))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        asked = asyncio.create_task(served.ask("a", stream=True))
+        await asyncio.to_thread(up.wait_for, "a")
+        began_s = monotonic()
+        await served.listener.stop(0.05)
+        took_s = monotonic() - began_s
+        got = await asked
+
+    assert took_s < 3.0
+    assert not got.whole
+    assert b"[DONE]" not in got.body
+    assert served.exchanged()[0].outcome == "cancelled"
