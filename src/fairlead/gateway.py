@@ -7,7 +7,7 @@ tells ledger, health, journal, log and metrics what happened. Knows no HTTP serv
 
 from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from time import monotonic
 
 import msgspec
@@ -25,11 +25,12 @@ from fairlead.dispatch import Carried, Dispatch, Errand
 from fairlead.state import State
 from fairlead.types.chat import End, Event, Narrowing, Request
 from fairlead.types.decision import Caller
-from fairlead.types.errors import GatewayError, OurError
+from fairlead.types.errors import BadRequest, GatewayError, OurError, Overloaded
 from fairlead.types.facts import Exchanged, Fact, Refused, Sink
 
 MAX_NAME = 200
-"""Characters of a caller's own words (workflow, step, model) that are put on record."""
+"""Characters of a caller's own words (workflow, step) that are put on record, and of a model's
+name: no name that exists is longer, and messages and hints repeat it."""
 
 
 class Call(Struct, frozen=True):
@@ -94,14 +95,13 @@ class Gateway:
 
     def _finished(self, errand: Errand, fact: Exchanged) -> None:
         self._tell(fact)
-        if fact.usage is not None:
-            task, usage = errand.plan.task, fact.usage
-            self._state.limits.correct(
-                errand.caller,
-                task.input_tokens + task.output_tokens,
-                usage.input_tokens + usage.output_tokens,
-                monotonic(),
-            )
+        task, used = errand.plan.task, [attempted.usage for attempted in fact.attempts]
+        self._state.limits.correct(
+            errand.caller,
+            task.input_tokens + task.output_tokens,
+            sum([usage.input_tokens + usage.output_tokens for usage in used if usage]),
+            monotonic(),
+        )
 
     def _tell(self, fact: Fact) -> None:
         for sink in self._sinks:
@@ -139,7 +139,7 @@ class Exchange:
     async def begin(self, events: AsyncGenerator[Event]) -> Answer:
         """Wait for the first content: until then, a failure is an ordinary error response."""
         pieces = self._pieces(events)
-        first = await anext(pieces)
+        first = await anext(pieces, b"")
         return Answer(self._headers(), first, pieces)
 
     async def _pieces(self, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
@@ -160,7 +160,8 @@ class Exchange:
                         yield piece
         except GatewayError as error:
             self._finish(error)
-            await self._on_disk()
+            with suppress(Overloaded):  # then that is the error
+                await self._on_disk()
             if encoder is not None and began:
                 yield encoder.error(error)
             raise
@@ -187,14 +188,14 @@ class Exchange:
         """Who answers and why; the cost too, where the answer is already complete."""
         carried, plan = self._errand.carried, self._errand.plan
         headers = {
-            "x-fairlead-route": plan.route,
+            "x-fairlead-route": _header_text(plan.route),
             "x-fairlead-reason": _header_text(plan.reason),
             "x-fairlead-attempts": str(len(carried.attempts) + (carried.end is None)),
         }
         by = carried.by
         if by is not None:
-            headers["x-fairlead-model"] = by.endpoint.model.name
-            headers["x-fairlead-endpoint"] = by.endpoint.name
+            headers["x-fairlead-model"] = _header_text(by.endpoint.model.name)
+            headers["x-fairlead-endpoint"] = _header_text(by.endpoint.name)
             if by.max_output_tokens is not None:
                 headers["x-fairlead-max-output-tokens"] = str(by.max_output_tokens)
             if carried.end is None and by.expected_cost_nano_usd is not None:
@@ -221,6 +222,8 @@ class Exchange:
 
 def _narrowed(request: Request, call: Call) -> Request:
     """What the body's metadata and the headers ask for together: both only narrow."""
+    if len(request.model) > MAX_NAME:
+        raise BadRequest(f"model: no name has more than {MAX_NAME} characters", param="model")
     asked = narrowing_from_headers(call.headers)
     if asked == Narrowing():
         return request
@@ -229,6 +232,8 @@ def _narrowed(request: Request, call: Call) -> Request:
 
 def _header_text(text: str) -> str:
     """Fit for a header: names in it may come from a file or a caller (RFC 9110 section 5.5)."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
 
 
@@ -285,7 +290,7 @@ def _refused(call: Call, known: Known, refusal: GatewayError) -> Refused:
         caller=caller.id if caller else "",
         caller_name=caller.name if caller else "",
         dialect=call.dialect,
-        asked=request.model[:MAX_NAME] if request else "",
+        asked=request.model if request else "",
         status=refusal.status,
         code=refusal.code,
         message=refusal.message,
