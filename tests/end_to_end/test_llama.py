@@ -32,6 +32,8 @@ DIALECTS = {
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 LONG: Any = [{"role": "user", "content": "far too long " * 200}]
 ANSWER_TOKENS = 24
+ENDLESS_TOKENS = 60_000
+"""Take longer than PATIENCE_S."""
 PATIENCE_S = 10.0
 
 WEATHER = {
@@ -68,12 +70,12 @@ class House:
         while self.busy_slots(server):
             assert monotonic() < waited_from + PATIENCE_S, "it still generates"
 
-    def await_line(self, request_id: str) -> Mapping[str, Any]:
+    def await_line(self, **wanted: object) -> Mapping[str, Any]:
         """What the log says of a request; it is written ten times a second."""
         waited_from = monotonic()
         while monotonic() < waited_from + PATIENCE_S:
             for line in self.gateway.lines():
-                if line.get("request_id") == request_id:
+                if all(line.get(name) == value for name, value in wanted.items()):
                     return line
         raise AssertionError("nothing in the log")
 
@@ -130,7 +132,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         for name, server in servers.items():
             for dialect, capabilities in DIALECTS.items():
                 can = ["embed"] if name.endswith("embed") else capabilities
-                setup.endpoint(f"{name}-{dialect}", server, dialect, capabilities=can)
+                facts = {"capabilities": can, "max_output": ENDLESS_TOKENS}
+                setup.endpoint(f"{name}-{dialect}", server, dialect, **facts)
         key = create_key(folder / "data", "sdk")
         running = stack.enter_context(gateway(folder, setup.text(), setup.secrets))
         base = running.address
@@ -318,7 +321,7 @@ def test_openai_leaves_and_the_model_stops(over: Over) -> None:
     stream.close()
 
     house.await_idle(server)
-    line = house.await_line(stream.response.headers["x-fairlead-request-id"])
+    line = house.await_line(request_id=stream.response.headers["x-fairlead-request-id"])
     assert line["outcome"] == "cancelled"
     assert line["output_tokens"] > 0
 
@@ -429,7 +432,7 @@ def test_anthropic_counts_what_it_charges(over_anthropic: Over) -> None:
 def test_anthropic_leaves_and_the_model_stops(over: Over) -> None:
     house, server = over.house, over.server("endless")
     stream = house.anthropic.messages.create(
-        model=over.model("endless"), messages=HELLO, max_tokens=16_000, stream=True
+        model=over.model("endless"), messages=HELLO, max_tokens=ENDLESS_TOKENS, stream=True
     )
     for _ in range(3):
         next(stream)
@@ -438,7 +441,7 @@ def test_anthropic_leaves_and_the_model_stops(over: Over) -> None:
     stream.close()
 
     house.await_idle(server)
-    line = house.await_line(stream.response.headers["x-fairlead-request-id"])
+    line = house.await_line(request_id=stream.response.headers["x-fairlead-request-id"])
     assert line["outcome"] == "cancelled"
 
 
