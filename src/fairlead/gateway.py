@@ -25,7 +25,13 @@ from fairlead.dispatch import Carried, Dispatch, Errand
 from fairlead.state import State
 from fairlead.types.chat import End, Event, Narrowing, Request
 from fairlead.types.decision import Caller
-from fairlead.types.errors import BadRequest, GatewayError, OurError, Overloaded
+from fairlead.types.errors import (
+    BadRequest,
+    GatewayError,
+    OurError,
+    Overloaded,
+    Unauthenticated,
+)
 from fairlead.types.facts import Exchanged, Fact, Refused, Sink
 
 MAX_NAME = 200
@@ -68,7 +74,7 @@ class Gateway:
         dialect = DIALECTS[call.dialect]
         known = Known()
         try:
-            known.caller = self._state.keys.identify(call.credential)
+            known.caller = self.identify(call)
             known.request = _narrowed(dialect.parse_request(call.body, call.headers), call)
             view = self._state.view(known.caller, call.arrived_s, call.at_ms)
             plan = decide(known.request, known.caller, view)
@@ -86,9 +92,20 @@ class Gateway:
             return await exchange.whole(events)
         return await exchange.begin(events)
 
+    def identify(self, call: Call) -> Caller:
+        """Raises Unauthenticated."""
+        return self._state.keys.identify(call.credential)
+
+    def turned_away(self, call: Call, refusal: GatewayError) -> None:
+        """Put on record a request that the listener refused before its body was there."""
+        known = Known()
+        with suppress(Unauthenticated):
+            known.caller = self.identify(call)
+        self._tell(_refused(call, known, refusal))
+
     def preview(self, call: Call) -> bytes:
         """What would be decided for this call, as JSON. Calls nothing and spends nothing."""
-        caller = self._state.keys.identify(call.credential)
+        caller = self.identify(call)
         request = _narrowed(DIALECTS[call.dialect].parse_request(call.body, call.headers), call)
         view = self._state.view(caller, call.arrived_s, call.at_ms)
         return as_json(consider(request, caller, view))

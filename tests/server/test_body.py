@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fairlead.server.limits import Limits
+from fairlead.types.decision import Limits as KeyLimits
 from servers import canned
 from servers.inprocess import Served, at, serving
 from servers.scripted import Scripted
@@ -75,6 +76,32 @@ async def test_a_body_that_does_not_say_its_length_is_read_to_the_limit(served: 
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert served.up.seen == []
+
+
+async def test_a_strangers_body_is_not_waited_for(up: Scripted, tmp_path: Path) -> None:
+    patient = Limits(linger_s=0.05)
+
+    async with serving(tmp_path, up, at(up, "a"), limits=patient, key=KeyLimits()) as served:
+        served.key = ""
+        answer = await asyncio.wait_for(served.raw(served.head(LARGE)), 5.0)
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+async def test_what_is_refused_before_it_is_read_is_on_record(up: Scripted, tmp_path: Path) -> None:
+    async with serving(tmp_path, up, at(up, "a"), limits=SMALL, key=KeyLimits()) as served:
+        await served.raw(served.head(LARGE))
+        await served.raw(served.head(ASK) + ASK[:10])
+        served.key = ""
+        await served.raw(served.head(ASK))
+        record = await served.record()
+
+    assert [(entry.caller_name, entry.status, entry.code) for entry in record] == [
+        ("team", 413, "request_too_large"),
+        ("team", 408, "request_timeout"),
+        ("", 401, "invalid_api_key"),
+    ]
+    assert served.log.getvalue().count(b"\n") == 3
 
 
 async def test_a_chunked_body_within_the_limit_is_served(served: Served) -> None:

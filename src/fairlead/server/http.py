@@ -9,6 +9,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
+from msgspec.structs import replace
 
 from fairlead.gateway import Answer, Call, Gateway
 from fairlead.server.admin import Admin
@@ -100,8 +101,6 @@ class Listener:
                 return await self._admin.handle(request, request_id)
             if request.method != "POST":
                 raise MethodNotAllowed(f"{path} takes POST, not {request.method}")
-            if self.draining or self.in_flight > self._limits.max_in_flight:
-                raise Overloaded("the gateway is shutting down or full", retry_after_s=1)
             call = await self._call(request, dialect, request_id)
             answer = await self._gateway.answer(call)
             if answer.stream is None:
@@ -126,16 +125,25 @@ class Listener:
         return response
 
     async def _call(self, request: web.BaseRequest, dialect: str, request_id: str) -> Call:
-        at_ms, arrived_s = int(time() * 1000), monotonic()
-        return Call(
+        call = Call(
             request_id=request_id,
             dialect=dialect,
-            body=await read_body(request, self._limits),
+            body=b"",
             headers=request.headers,
             credential=credential(request.headers),
-            at_ms=at_ms,
-            arrived_s=arrived_s,
+            at_ms=int(time() * 1000),
+            arrived_s=monotonic(),
         )
+        try:
+            if self.draining or self.in_flight > self._limits.max_in_flight:
+                raise Overloaded("the gateway is shutting down or full", retry_after_s=1)
+            if not request.content.is_eof():
+                # No stranger makes us wait, or hold megabytes.
+                self._gateway.identify(call)
+            return replace(call, body=await read_body(request, self._limits))
+        except GatewayError as refusal:
+            self._gateway.turned_away(call, refusal)
+            raise
 
     async def _stream(
         self, request: web.BaseRequest, call: Call, answer: Answer
