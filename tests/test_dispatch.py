@@ -448,6 +448,18 @@ async def test_no_final_chunk_follows_an_error(up: Scripted, tmp_path: Path) -> 
     assert not answer.endswith(b"0\r\n\r\n")
 
 
+async def test_what_a_stream_came_through_serves_the_next_one(up: Scripted, tmp_path: Path) -> None:
+    """A connection costs a handshake: it is given back after the end, not cut at it."""
+    async with serving(tmp_path, up, at(up, "b")) as served:
+        used = []
+        for _ in range(4):
+            assert (await served.ask(stream=True)).whole
+            used.append({transport.get_extra_info("peername") for transport in up.open})
+
+    assert used == [used[0]] * 4
+    assert len(used[0]) == 1
+
+
 # Gates, breakers, retirement --------------------------------------------------------------------
 
 
