@@ -34,6 +34,8 @@ from fairlead.types.facts import Sink
 
 DRAIN_S = 30.0
 """What runs may take so long to finish once we are told to stop."""
+CUTTABLE_S = DRAIN_S - 1
+"""From then on the listener cuts by itself, and a second hand would be in its way."""
 USER_AGENT = f"fairlead/{__version__}"
 
 
@@ -107,10 +109,14 @@ async def _stop(listener: Listener, cut: asyncio.Event) -> None:
     stopping = asyncio.ensure_future(listener.stop(DRAIN_S))
     cutting = asyncio.ensure_future(cut.wait())
     try:
-        await asyncio.wait((stopping, cutting), return_when=asyncio.FIRST_COMPLETED)
-        if not stopping.done():
+        await asyncio.wait(
+            (stopping, cutting), timeout=CUTTABLE_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        if cut.is_set() and listener.in_flight and stopping.cancel():
+            await asyncio.wait((stopping,))
             await listener.stop(0.0)
-        await stopping
+        else:
+            await stopping
     finally:
         cutting.cancel()
 

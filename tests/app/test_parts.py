@@ -1,0 +1,199 @@
+"""A gateway starts whole or not at all, and what it has begun it ends."""
+
+import asyncio
+import errno
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from app.made import ANYONE, asked, catalog_of, create_key, get, lines, rows, server, status
+from fairlead.app.parts import Running, running
+from fairlead.outside.folder import Folder
+from fairlead.outside.store import Store
+from fairlead.state.ledger import Ledger
+from fairlead.types.catalog import Catalog
+from fairlead.types.errors import OurError
+from servers.canned import OPENAI
+from servers.scripted import Gate, Scripted, scripted, stream
+from servers.setup import Setup
+from state.made import NOON_MS, attempt
+
+LEFT_OPEN = (
+    "SELECT count(*) FROM intent LEFT JOIN settle USING (attempt_id)"
+    " WHERE settle.attempt_id IS NULL"
+)
+FRAMES = OPENAI["text"].frames
+
+
+@pytest.fixture
+def up() -> Iterator[Scripted]:
+    with scripted() as upstream:
+        upstream.on("small", OPENAI["text"])
+        yield upstream
+
+
+@pytest.fixture
+def setup(up: Scripted) -> Setup:
+    return Setup().endpoint("small", up.address, "openai_chat")
+
+
+@pytest.fixture
+def catalog(setup: Setup) -> Catalog:
+    return catalog_of(setup)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "data")
+
+
+async def is_free(folder: Folder) -> None:
+    """Raises OurError while a server has it."""
+    await Store(folder.database, asyncio.get_running_loop()).close()
+
+
+async def test_it_serves(catalog: Catalog, folder: Folder, setup: Setup) -> None:
+    async with running(catalog, server(), folder, setup.secrets) as gateway:
+        assert await status(gateway.address) == 200
+        assert await get(f"{gateway.address}/readyz") == (200, {"status": "ready", "endpoints": 1})
+    assert len(rows(folder, "SELECT * FROM settle")) == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example.com"])
+async def test_other_machines_may_not_call_without_a_key(
+    host: str, catalog: Catalog, folder: Folder
+) -> None:
+    with pytest.raises(OurError, match="fairlead keys create"):
+        async with running(catalog, server(host), folder, {}):
+            pass
+
+    await is_free(folder)
+
+
+async def test_once_there_is_a_key_they_may(catalog: Catalog, folder: Folder, setup: Setup) -> None:
+    key = create_key(folder)
+
+    async with running(catalog, server("0.0.0.0"), folder, setup.secrets) as gateway:
+        here = f"http://127.0.0.1:{urlsplit(gateway.address).port}"
+        assert await status(here) == 401
+        assert await status(here, key=key) == 200
+
+
+async def test_an_address_in_use_leaves_nothing_open(
+    catalog: Catalog, folder: Folder, tmp_path: Path
+) -> None:
+    async with running(catalog, server(), Folder(tmp_path / "first"), {}) as first:
+        port = urlsplit(first.address).port or 0
+        with pytest.raises(OSError) as refused:  # noqa: PT011 - the number tells
+            async with running(catalog, server(port=port), folder, {}):
+                pass
+
+        assert refused.value.errno == errno.EADDRINUSE
+        await is_free(folder)
+        assert (await get(f"{first.address}/healthz"))[0] == 200
+
+
+async def test_a_folder_has_one_server(catalog: Catalog, folder: Folder) -> None:
+    async with running(catalog, server(), folder, {}):
+        with pytest.raises(OurError, match="another server is using"):
+            async with running(catalog, server(), folder, {}):
+                pass
+    await is_free(folder)
+
+
+async def test_what_a_killed_process_left_open_is_settled_once(
+    catalog: Catalog, folder: Folder
+) -> None:
+    store = Store(folder.database, asyncio.get_running_loop())
+    ledger = Ledger(store)
+    for number in range(3):
+        ledger.hold(f"r.{number}", "r", ANYONE, attempt(), NOON_MS)
+    await store.close()  # as if killed: nothing is settled
+
+    async with running(catalog, server(), folder, {}) as gateway:
+        assert gateway.recovered == 3
+    async with running(catalog, server(), folder, {}) as gateway:
+        assert gateway.recovered == 0
+    assert rows(folder, "SELECT DISTINCT basis FROM settle") == [("lease_expired_max",)]
+
+
+async def refuses(gateway: Running) -> None:
+    """Returns once no new connection is taken."""
+    with suppress(aiohttp.ClientConnectionError):
+        while True:
+            await get(f"{gateway.address}/healthz")
+
+
+async def test_a_stop_lets_a_stream_finish(
+    catalog: Catalog, folder: Folder, setup: Setup, up: Scripted
+) -> None:
+    gate = Gate()
+    up.on("small", stream(*FRAMES[:2], gate, *FRAMES[2:]))
+    whole = AsyncExitStack()
+    gateway = await whole.enter_async_context(running(catalog, server(), folder, setup.secrets))
+    async with asked(gateway.address, "small", stream=True) as response:
+        began = await response.content.readany()
+        stopping = asyncio.ensure_future(whole.aclose())
+        await refuses(gateway)
+
+        assert gateway.in_flight() == 1
+        assert not stopping.done()
+        gate.open()
+        ended = began + await response.content.read()
+
+    await stopping
+    assert ended.endswith(b"data: [DONE]\n\n")
+    assert rows(folder, "SELECT basis FROM settle") == [("provider_usage",)]
+
+
+async def test_a_stop_in_a_hurry_cuts_the_stream_and_settles_it(
+    catalog: Catalog, folder: Folder, setup: Setup, up: Scripted
+) -> None:
+    up.on("small", stream(*FRAMES[:2], Gate()))
+    whole, cut = AsyncExitStack(), asyncio.Event()
+    context = running(catalog, server(), folder, setup.secrets, cut)
+    gateway = await whole.enter_async_context(context)
+    async with asked(gateway.address, "small", stream=True) as response:
+        await response.content.readany()
+        stopping = asyncio.ensure_future(whole.aclose())
+        await refuses(gateway)
+        cut.set()
+
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+
+    await stopping
+    assert rows(folder, LEFT_OPEN) == [(0,)]
+    await is_free(folder)
+
+
+async def test_the_log_goes_to_a_file(
+    catalog: Catalog, folder: Folder, setup: Setup, tmp_path: Path
+) -> None:
+    log = tmp_path / "requests.log"
+    for _ in range(2):
+        async with running(catalog, server(log=str(log)), folder, setup.secrets) as gateway:
+            await status(gateway.address)
+
+    assert [line["outcome"] for line in lines(log)] == ["ok", "ok"]
+
+
+async def test_or_nowhere(
+    catalog: Catalog, folder: Folder, setup: Setup, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with running(catalog, server(log="none"), folder, setup.secrets) as gateway:
+        assert gateway.log is None
+        assert await status(gateway.address) == 200
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_log_that_cannot_be_written_stops_the_start(
+    catalog: Catalog, folder: Folder, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        async with running(catalog, server(log=str(tmp_path / "no" / "log")), folder, {}):
+            pass
