@@ -45,7 +45,7 @@ class Sources(Struct, frozen=True):
 
     async def load(self) -> Loaded:
         """Read and look again. Raises ConfigError with every problem."""
-        settings = await to_thread(self._settings)
+        settings = await to_thread(self.settings)
         found = await discover(self.probe, tuple(_targets(settings)))
         falls_back = self.config is None and not settings.providers and not found
         if falls_back:
@@ -56,7 +56,8 @@ class Sources(Struct, frozen=True):
         catalog = build(settings, self.catalogue, found, simulated)
         return Loaded(settings, found, catalog, falls_back)
 
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
+        """What the file says now, or else the environment. Blocks. Raises ConfigError."""
         if self.config is None:
             return default_settings(self.env)
         return available(load(self.config), self.env)

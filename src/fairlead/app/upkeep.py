@@ -33,9 +33,12 @@ class Upkeep:
         self._reloading = asyncio.Lock()
 
     async def follow_file(self) -> None:
-        if self._sources.config is not None:
-            async for _ in changes(self._sources.config):
-                await self.reload()
+        if self._sources.config is None:
+            return
+        if not await to_thread(self._is_as_read):
+            await self.reload()
+        async for _ in changes(self._sources.config):
+            await self.reload()
 
     async def follow_signal(self, asked: asyncio.Event) -> None:
         while await asked.wait():
@@ -54,6 +57,13 @@ class Upkeep:
             except sqlite3.Error as error:
                 self._tell("error", [f"keys cannot be read, the known ones stay: {error}"])
             await asyncio.sleep(KEYS_EVERY_S)
+
+    def _is_as_read(self) -> bool:
+        """False: the file changed while we started, when nobody watched it yet."""
+        try:
+            return self._sources.settings() == self._settings
+        except ConfigError:
+            return False
 
     async def reload(self) -> None:
         """Validate, show the difference, swap; on a mistake the old configuration stays."""
