@@ -93,6 +93,7 @@ async def test_an_address_in_use_leaves_nothing_open(
                 pass
 
         assert refused.value.errno == errno.EADDRINUSE
+        assert refused.value.filename == f"127.0.0.1:{port}"
         await is_free(folder)
         assert (await get(f"{first.address}/healthz"))[0] == 200
 

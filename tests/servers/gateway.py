@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -14,19 +15,55 @@ from typing import IO, Any
 
 PROGRAM = Path(sys.executable).parent / "fairlead"
 READY_S = 20.0
-LISTENING = re.compile(r"listening on (http://\S+)")
+LISTENING = r"listening on (http://\S+)"
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 """No provider key of the developer's own may reach a test."""
+
+
+class Output:
+    """What a process prints on standard output, read for as long as it lives: it must never block
+    on a pipe."""
+
+    def __init__(self, pipe: IO[str]) -> None:
+        self._lines: list[str] = []
+        self._grown = threading.Condition()
+        self._ended = False
+        threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
+
+    @property
+    def text(self) -> str:
+        with self._grown:
+            return "".join(self._lines)
+
+    def wait_for(self, pattern: str, within_s: float = READY_S) -> re.Match[str]:
+        """The first place that fits, once there is one. Raises AssertionError."""
+        with self._grown:
+            self._grown.wait_for(lambda: self._ended or self._found(pattern), within_s)
+            found = self._found(pattern)
+        assert found, f"did not print {pattern}: {self.text}"
+        return found
+
+    def _found(self, pattern: str) -> re.Match[str] | None:
+        return re.search(pattern, "".join(self._lines))
+
+    def _read(self, pipe: IO[str]) -> None:
+        for line in pipe:
+            with self._grown:
+                self._lines.append(line)
+                self._grown.notify_all()
+        with self._grown:
+            self._ended = True
+            self._grown.notify_all()
 
 
 @dataclass(frozen=True)
 class Gateway:
     address: str
+    config: Path
     data: Path
     log: Path
     process: subprocess.Popen[str]
-    output: list[str]
-    """What it printed on standard output, line by line."""
+    output: Output
 
     def command(self, *words: str) -> str:
         """Run another ``fairlead`` command on the same data. Returns what it prints."""
@@ -34,6 +71,11 @@ class Gateway:
 
     def command_json(self, *words: str) -> Any:
         return json.loads(self.command(*words, "--json"))
+
+    def kill(self) -> None:
+        """As a machine that loses its power does."""
+        self.process.kill()
+        self.process.wait()
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log so far; a line that is not JSON fails the test, unless it is still written."""
@@ -67,13 +109,21 @@ def create_key(data: Path, name: str, *options: str) -> str:
 
 @contextmanager
 def gateway(
-    folder: Path, config: str, secrets: Mapping[str, str] | None = None, words: Sequence[str] = ()
+    folder: Path,
+    config: str | None,
+    secrets: Mapping[str, str] | None = None,
+    words: Sequence[str] = (),
 ) -> Iterator[Gateway]:
-    """Serve ``config`` until the block ends. It must end at once when told, and without a trace
-    of trouble in its log."""
+    """Serve ``config`` until the block ends; None: with what is found, from a folder without one.
+    Unless it was killed it must end at once when told, and without a trace of trouble in its
+    log."""
     path, data, log = folder / "fairlead.yaml", folder / "data", folder / "fairlead.log"
-    path.write_text(config)
-    command = [str(PROGRAM), "serve", "--config", str(path), "--data", str(data), *words]
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    command = [str(PROGRAM), "serve", "--data", str(data), *words]
+    if config is not None:
+        path.write_text(config)
+        command += ["--config", str(path)]
     with (
         log.open("w") as errors,
         subprocess.Popen(
@@ -82,39 +132,29 @@ def gateway(
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            cwd=elsewhere,
             env=environment(secrets or {}),
         ) as process,
     ):
-        output: list[str] = []
         try:
-            address = _await_address(process, output, log)
-            yield Gateway(address, data, log, process, output)
+            assert process.stdout is not None
+            output = Output(process.stdout)
+            address = _address(output, log)
+            yield Gateway(address, path, data, log, process, output)
         except BaseException:
             process.kill()
             raise
-        _end(process)
-    assert process.returncode == 0, log.read_text()[-4000:]
+        if process.returncode != -signal.SIGKILL:
+            _end(process)
+            assert process.returncode == 0, log.read_text()[-4000:]
     assert "Traceback" not in log.read_text()
 
 
-def _await_address(process: subprocess.Popen[str], output: list[str], log: Path) -> str:
-    """Read standard output for as long as the process lives; it must never block on a pipe."""
-    assert process.stdout is not None
-    known = threading.Event()
-
-    def read(pipe: IO[str]) -> None:
-        for line in pipe:
-            output.append(line)
-            if LISTENING.search(line):
-                known.set()
-        known.set()
-
-    threading.Thread(target=read, args=(process.stdout,), daemon=True).start()
-    known.wait(READY_S)
-    for line in output:
-        if found := LISTENING.search(line):
-            return found[1]
-    raise AssertionError(f"not listening: {''.join(output)}{log.read_text()[-4000:]}")
+def _address(output: Output, log: Path) -> str:
+    try:
+        return str(output.wait_for(LISTENING)[1])
+    except AssertionError as silent:
+        raise AssertionError(f"{silent}{log.read_text()[-4000:]}") from None
 
 
 def _end(process: subprocess.Popen[str]) -> None:

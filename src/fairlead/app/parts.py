@@ -1,6 +1,7 @@
 """One of each part, joined: started in order, stopped in reverse. Reads no configuration file."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -15,7 +16,7 @@ from fairlead import __version__
 from fairlead.dispatch import Dispatch
 from fairlead.gateway import Gateway
 from fairlead.outside import pepper
-from fairlead.outside.config.settings import ServerSettings
+from fairlead.outside.config.settings import Listen, ServerSettings
 from fairlead.outside.folder import Folder
 from fairlead.outside.journal import Journal
 from fairlead.outside.log import Log
@@ -92,10 +93,9 @@ async def running(
         listener = Listener(gateway, admin, limits)
         admin.ready = lambda: not listener.draining
         stack.push_async_callback(_stop, listener, cut or asyncio.Event())
-        host, port = await listener.start(server.listen.host, server.listen.port)
-        name = f"[{host}]" if ":" in host else host
+        address = await _listen(listener, server.listen)
         yield Running(
-            address=f"http://{name}:{port}",
+            address=f"http://{address}",
             state=state,
             store=store,
             journal=journal,
@@ -103,6 +103,20 @@ async def running(
             recovered=recovered,
             in_flight=lambda: listener.in_flight,
         )
+
+
+async def _listen(listener: Listener, at: Listen) -> str:
+    """The address with the port that was taken. Raises OSError with the address as its file."""
+    try:
+        return _written(*await listener.start(at.host, at.port))
+    except OSError as error:
+        number = error.errno or 0
+        said = os.strerror(number) if number > 0 else str(error.strerror)  # a name's are negative
+        raise OSError(number, said, _written(at.host, at.port)) from error
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _stop(listener: Listener, cut: asyncio.Event) -> None:

@@ -141,6 +141,6 @@ def _explained(error: OSError) -> Exception:
     """What kept us from listening; other troubles as they are."""
     if error.errno == errno.EADDRINUSE:
         return OurError(
-            "that address is in use: is Fairlead running already? --listen takes another one"
+            f"{error.filename} is in use: does Fairlead run already? --listen takes another address"
         )
     return error
