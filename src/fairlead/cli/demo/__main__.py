@@ -3,6 +3,7 @@ not spend its start on importing them."""
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -52,6 +53,8 @@ def main(
     # The SDKs would ask a company's proxy for the gateway on this machine.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
+    # Told to end, it cleans up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(demo(gateway, wishes)))
 
