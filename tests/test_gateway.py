@@ -455,3 +455,85 @@ async def test_a_slow_reader_slows_the_endpoint_and_fills_no_memory(
     assert counted.taken == PIECES
     assert rest.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
     assert served.exchanged()[0].outcome == "ok"
+
+
+# What is learned ---------------------------------------------------------------------------------
+
+TOKENS = 1000
+
+
+def long_answer(model: str, tokens: int) -> Script:
+    usage = {"prompt_tokens": tokens, "completion_tokens": 1, "total_tokens": tokens + 1}
+    return reply(canned.openai_whole({"role": "assistant", "content": "Hi."}) | {"usage": usage})
+
+
+async def test_estimates_of_tokens_are_corrected_by_what_is_reported(
+    up: Scripted, tmp_path: Path
+) -> None:
+    up.on("a", long_answer("a", TOKENS))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        await served.ask(text="word " * 400)
+        learned = served.state.learned.chars_per_token()
+
+    assert learned == {"a": pytest.approx(2.0, rel=0.02)}
+
+
+async def test_nothing_is_learned_of_what_is_not_text_alone(up: Scripted, tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    up.on("a", long_answer("a", TOKENS))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        await served.ask(text="word " * 400, tools=[tool])
+
+    assert served.state.learned.chars_per_token() == {}
+
+
+# Token counts -----------------------------------------------------------------------------------
+
+
+async def count(served: Served, model: str, text: str) -> Any:
+    body = {"model": model, "messages": [{"role": "user", "content": text}]}
+    return await served.request("POST", "/v1/messages/count_tokens", body)
+
+
+async def test_where_no_endpoint_counts_tokens_they_are_estimated(
+    up: Scripted, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = await count(served, "a", "x" * 4000)
+
+    assert got.status == 200
+    assert got.json == {"input_tokens": pytest.approx(1000, abs=10)}
+    assert got.headers["x-fairlead-reason"].startswith("estimated here")
+    assert up.asked("a") == []
+
+
+async def test_an_estimate_is_not_for_everybody(up: Scripted, tmp_path: Path) -> None:
+    async with serving(tmp_path, up, at(up, "a"), key=PLENTY) as served:
+        served.key = ""
+        got = await count(served, "a", "Hi")
+
+    assert got.status == 401
+
+
+async def test_a_refusal_for_want_of_a_candidate_has_its_plan_on_record(
+    up: Scripted, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        await served.ask(headers={"x-fairlead-zone": "local"})
+        [entry] = await served.record()
+
+    assert (entry.outcome, entry.route, entry.task, entry.operation) == (
+        "refused",
+        "list",
+        "chat",
+        "chat",
+    )
+    assert json.loads(entry.plan)["rejected"] == [
+        {
+            "endpoint": "at-a/a",
+            "rule": "zone",
+            "reason": "zone 'cloud' is not among those of the request: local",
+        }
+    ]

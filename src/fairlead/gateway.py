@@ -13,17 +13,17 @@ from time import monotonic
 import msgspec
 from msgspec import Struct
 
-from fairlead.decide import consider, decide
+from fairlead.decide import consider, decided
 from fairlead.decide.cost import usd
 from fairlead.decide.explain import as_json
-from fairlead.decide.plan import baseline_nano_usd
+from fairlead.decide.plan import Considered, baseline_nano_usd
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Dialect, Encoder
 from fairlead.dialects.dialect import Reply as ReplyFacts
 from fairlead.dialects.wire import narrower, narrowing_from_headers, splice
 from fairlead.dispatch import Carried, Dispatch, Errand
 from fairlead.state import State
-from fairlead.types.chat import End, Event, Narrowing, Request
+from fairlead.types.chat import End, Event, Narrowing, Request, Usage
 from fairlead.types.decision import Caller
 from fairlead.types.errors import (
     BadRequest,
@@ -77,7 +77,10 @@ class Gateway:
             known.caller = self.identify(call)
             known.request = _narrowed(dialect.parse_request(call.body, call.headers), call)
             view = self._state.view(known.caller, call.arrived_s, call.at_ms)
-            plan = decide(known.request, known.caller, view)
+            known.considered = consider(known.request, known.caller, view)
+            if known.request.operation == "count" and known.considered.plan is None:
+                return _estimated(call, dialect, known.request, known.considered)
+            plan = decided(known.considered, known.request, view)
             tokens = plan.task.input_tokens + plan.task.output_tokens
             self._state.limits.admit(known.caller, tokens, call.arrived_s)
         except GatewayError as refusal:
@@ -112,6 +115,7 @@ class Gateway:
 
     def _finished(self, errand: Errand, fact: Exchanged) -> None:
         self._tell(fact)
+        self._state.observe(fact, monotonic())
         task, used = errand.plan.task, [attempted.usage for attempted in fact.attempts]
         self._state.limits.correct(
             errand.caller,
@@ -130,6 +134,7 @@ class Known:
 
     caller: Caller | None = None
     request: Request | None = None
+    considered: Considered | None = None
 
 
 class Exchange:
@@ -293,6 +298,7 @@ def _exchanged(call: Call, errand: Errand, error: BaseException | None) -> Excha
         overhead_ms=((sent_s or now_s) - call.arrived_s) * 1000,
         reason=plan.reason,
         dropped=carried.dropped,
+        estimated_input_tokens=None if plan.task.needs else plan.task.input_tokens,
         workflow=call.headers.get("x-fairlead-workflow", "")[:MAX_NAME],
         step=call.headers.get("x-fairlead-step", "")[:MAX_NAME],
         plan=as_json(plan),
@@ -300,7 +306,7 @@ def _exchanged(call: Call, errand: Errand, error: BaseException | None) -> Excha
 
 
 def _refused(call: Call, known: Known, refusal: GatewayError) -> Refused:
-    caller, request = known.caller, known.request
+    caller, request, considered = known.caller, known.request, known.considered
     return Refused(
         request_id=call.request_id,
         at_ms=call.at_ms,
@@ -312,6 +318,24 @@ def _refused(call: Call, known: Known, refusal: GatewayError) -> Refused:
         code=refusal.code,
         message=refusal.message,
         total_ms=(monotonic() - call.arrived_s) * 1000,
+        operation=request.operation if request else "",
+        route=considered.route.name if considered else "",
+        task=considered.task.kind if considered else "",
+        difficulty=considered.task.difficulty if considered else 0.0,
         workflow=call.headers.get("x-fairlead-workflow", "")[:MAX_NAME],
         step=call.headers.get("x-fairlead-step", "")[:MAX_NAME],
+        plan=as_json(considered) if considered else b"",
     )
+
+
+def _estimated(call: Call, dialect: Dialect, request: Request, considered: Considered) -> Answer:
+    """A count of tokens where no permitted endpoint counts: our own estimate, which leaves nothing
+    and costs nothing. Anthropic calls its own an estimate as well."""
+    encoder = dialect.encoder(request, ReplyFacts(call.request_id, call.at_ms // 1000, ""))
+    usage = Usage(input_tokens=considered.task.input_tokens)
+    headers = {
+        "x-fairlead-route": _header_text(considered.route.name),
+        "x-fairlead-reason": "estimated here: no permitted endpoint counts tokens",
+        "x-fairlead-attempts": "0",
+    }
+    return Answer(headers, encoder.encode(End("stop", usage)))

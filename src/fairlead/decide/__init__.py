@@ -1,6 +1,7 @@
 """The decision: pure arithmetic on a View. Same inputs, same plan. No clock, no dice, no IO.
 
-``decide`` is what a request runs; ``consider`` is the same without the refusal, for previews.
+``decide`` is what a request runs: ``consider``, which previews run as well, and then the refusal
+when no candidate is left.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,11 @@ def decide(request: Request, caller: Caller, view: View) -> Plan:
     Raises UnknownModel and Forbidden as ``consider`` does; and when no candidate is left Forbidden,
     BadRequest, ContextTooLong, OverBudget or Unavailable, after what stood in the way.
     """
-    considered = consider(request, caller, view)
+    return decided(consider(request, caller, view), request, view)
+
+
+def decided(considered: Considered, request: Request, view: View) -> Plan:
+    """The plan for what was considered. Raises as ``decide`` does when no candidate is left."""
     if considered.plan is None:
         raise refusal.refusal(request, considered, view)
     return considered.plan

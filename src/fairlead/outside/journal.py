@@ -223,7 +223,7 @@ def _exchanged(fact: Exchanged) -> Params:
 def _refused(fact: Refused) -> Params:
     return (
         *(fact.request_id, fact.at_ms, fact.caller, fact.caller_name, fact.dialect),
-        *("", storable(fact.asked), "", "", 0.0, False),
+        *(fact.operation, storable(fact.asked), fact.route, fact.task, fact.difficulty, False),
         *("refused", fact.status, fact.code, ""),
         *("", "", "", 0),
         *(None, None, None, None),

@@ -6,6 +6,7 @@ one another.
 
 from collections.abc import Callable
 
+from fairlead.decide.classify import CHARS_PER_TOKEN
 from fairlead.state.health import Health
 from fairlead.state.keys import Keys
 from fairlead.state.learned import Learned
@@ -14,7 +15,7 @@ from fairlead.state.limits import RateLimits
 from fairlead.state.registry import Registry
 from fairlead.types.catalog import Catalog
 from fairlead.types.decision import Caller, View
-from fairlead.types.facts import Attempted, Fact
+from fairlead.types.facts import Attempted, Exchanged, Fact
 
 
 class State:
@@ -51,6 +52,12 @@ class State:
         )
 
     def observe(self, fact: Fact, now_s: float) -> None:
-        """Health learns from each attempt as it ends. Money is settled by its hold, not here."""
+        """Health learns from each attempt as it ends, the estimate of tokens from each answer.
+        Money is settled by its hold, not here."""
         if isinstance(fact, Attempted):
             self.health.observe(fact, now_s)
+        elif isinstance(fact, Exchanged) and fact.estimated_input_tokens is not None:
+            answered = fact.attempts[-1]
+            if answered.usage is not None and answered.basis == "provider_usage":
+                characters = int(fact.estimated_input_tokens * CHARS_PER_TOKEN)
+                self.learned.observe(answered.model, characters, answered.usage.input_tokens)

@@ -86,6 +86,8 @@ class Exchanged(Struct, frozen=True):
     reason: str
     dropped: tuple[str, ...] = ()
     """Fields a crossing left behind."""
+    estimated_input_tokens: int | None = None
+    """Of text alone, so that it can be held against what was reported; None with anything else."""
     workflow: str = ""
     step: str = ""
     plan: bytes = b""
@@ -105,6 +107,11 @@ class Refused(Struct, frozen=True):
     code: str
     message: str
     total_ms: float
+    operation: str = ""
+    route: str = ""
+    task: str = ""
+    difficulty: float = 0.0
+    """These, and the plan, are known where it was refused for want of a candidate."""
     workflow: str = ""
     step: str = ""
     plan: bytes = b""
