@@ -34,9 +34,11 @@ NOTHING = "nothing to serve: no provider has a model; `fairlead check` says more
 
 CURL = """\
   curl {address}/v1/chat/completions \\
-    -H 'content-type: application/json' {key}\\
-    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
-KEY = """-H "authorization: Bearer $FAIRLEAD_KEY" """
+    -H 'content-type: application/json' \\
+{key}    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
+KEY = """\
+    -H "authorization: Bearer $FAIRLEAD_KEY" \\
+"""
 NAMED = 3
 """So many keys are named as examples, and so many models of a provider that has many."""
 INDENT = 12
@@ -94,7 +96,7 @@ def greeting(loaded: Loaded, running: Running, width: int) -> list[Text]:
         left = f"{counted(running.recovered, 'attempt')} of a killed process, settled in full"
         lines.append(_row("recovered", left, width))
     for warning in (*loaded.settings.warnings, *unserved(catalog)):
-        lines.append(Text(_wrapped(f"warning: {warning}", width, "  "), "yellow"))
+        lines.append(Text(_wrapped(warning, width, "warning: ", "  "), "yellow"))
     if loaded.falls_back:
         keys = [kind.env for kind in KINDS.values() if kind.env]
         told = SIMULATED.format(keys=", ".join(keys[:NAMED]))
@@ -130,10 +132,15 @@ def _row(heading: str, text: str, width: int) -> Text:
     return Text.assemble((f"  {heading:{INDENT - 2}}", "dim"), told)
 
 
-def _wrapped(text: str, width: int, indent: str = "") -> str:
+def _wrapped(text: str, width: int, first: str = "", later: str = "") -> str:
     """No word is broken, so that names and paths can be copied."""
     return textwrap.fill(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
