@@ -260,18 +260,45 @@ def test_ctrl_c_ends_it_without_a_word(tmp_path: Path, setup: Setup) -> None:
         assert running.log.read_text() == ""
 
 
+INTERRUPT = """\
+import signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{}":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "imported"), [("serve", "aiohttp"), ("demo", "fairlead.cli.demo.run")]
+)
+def test_ctrl_c_is_as_quiet_while_it_is_imported(
+    tmp_path: Path, command: str, imported: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPT.format(imported))
+
+    ran = run(command, PYTHONPATH=str(tmp_path))
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, "", "")
+
+
 # What keeps it from starting.
 
 
-def refused(*words: str) -> subprocess.CompletedProcess[str]:
+def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(PROGRAM), "serve", *words],
+        [str(PROGRAM), *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=30,
-        env=environment({}),
+        env=environment(more),
     )
+
+
+def refused(*words: str) -> subprocess.CompletedProcess[str]:
+    return run("serve", *words)
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
