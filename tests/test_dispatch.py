@@ -361,8 +361,7 @@ async def test_the_first_content_is_not_waited_for_too_long(
     assert (got.text, got.attempts) == (canned.TEXT, 2)
     [fact] = served.exchanged()
     assert [one.failure for one in fact.attempts] == ["silent", ""]
-    if case != "no answer":
-        await asyncio.wait_for(up.asked("a")[0].left.opened(), 5.0)
+    await asyncio.wait_for(up.asked("a")[0].left.opened(), 5.0)
 
 
 async def test_an_errors_words_are_not_waited_for_too_long(up: Scripted, tmp_path: Path) -> None:
@@ -588,34 +587,24 @@ def check_cancelled(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "script",
-    [(*stream(*STARTED)[:-1], Gate()), Endless(FRAMES[1], FRAMES[0])],
-    ids=["content came", "content comes and comes"],
+    ("script", "streams", "after"),
+    [
+        (silent(), b"false", b""),
+        (silent(), b"true", b""),
+        ((*stream(*STARTED)[:-1], Gate()), b"true", b"data: "),
+        (Endless(FRAMES[1], FRAMES[0]), b"true", b"data: "),
+    ],
+    ids=["no answer yet", "no head yet", "content came", "content comes and comes"],
 )
 async def test_when_the_caller_leaves_the_endpoint_stops(
-    up: Scripted, tmp_path: Path, script: Script
+    up: Scripted, tmp_path: Path, script: Script, streams: bytes, after: bytes
 ) -> None:
     up.on("a", script)
 
     async with serving(tmp_path, up, at(up, "a"), at(up, "b"), key=PLENTY) as served:
-        seen = await leave(served, b"true", b"data: ")
+        seen = await leave(served, streams, after)
         await asyncio.wait_for(seen.left.opened(), 5.0)
         await served.listener.stop(1.0)
-
-    check_cancelled(served)
-
-
-@pytest.mark.parametrize("streams", [b"false", b"true"])
-async def test_when_the_caller_leaves_before_the_head_nobody_waits_on(
-    up: Scripted, tmp_path: Path, streams: bytes
-) -> None:
-    """The endpoint itself is stopped no later than its time is up: see test_upstream."""
-    up.on("a", silent())
-
-    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), key=PLENTY) as served:
-        await leave(served, streams)
-        await served.listener.stop(1.0)
-        assert served.state.ledger.open_holds == 0
 
     check_cancelled(served)
 

@@ -53,9 +53,6 @@ NOT_CHARGED = {
 }
 """The endpoint said no before it worked; for the rest it may have, and we settle an estimate."""
 
-GRACE_S = 1.0
-"""By which the watchdog is ahead of the upstream's own clock: it knows why time is up."""
-
 ABOUT_THE_ACCOUNT = {
     Failure.RATE_LIMIT,
     Failure.QUOTA,
@@ -180,9 +177,7 @@ class Dispatch:
             signed = self._sign(endpoint, attempt.secret)
             headers, url = {**rendered.headers, **signed}, endpoint.base_url + rendered.path
             trial.sent = True
-            async with self._upstream.send(
-                url, headers, rendered.body, endpoint.timeouts, trial.left_s() + GRACE_S
-            ) as reply:
+            async with self._upstream.send(url, headers, rendered.body, endpoint.timeouts) as reply:
                 trial.status = reply.status
                 if reply.status != 200:
                     raise await trial.refusal(reply, dialect)
@@ -360,11 +355,6 @@ class Trial:
         return error is not None and (
             error.failure in NOT_CHARGED or (self.status is not None and self.status >= 300)
         )
-
-    def left_s(self) -> float:
-        """How long the attempt may last, at most."""
-        left_s = self._errand.arrived_s + self._errand.plan.deadline_s - monotonic()
-        return max(0.0, left_s if self._errand.request.stream else min(left_s, self._patience_s()))
 
     def _patience_s(self) -> float:
         """How long the first content may take; an answer in one piece takes its whole length."""

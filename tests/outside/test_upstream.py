@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from fairlead.outside.upstream import HttpUpstream
+from fairlead.outside.upstream import REST_S, HttpUpstream
 from fairlead.types.catalog import Timeouts
 from fairlead.types.errors import Failure, UpstreamError
-from servers.scripted import End, Scripted, Step, cut, reply, scripted, silent, stream
+from servers.scripted import End, Gate, Scripted, Step, cut, reply, scripted, silent, stream
 
 TIMEOUTS = Timeouts(connect_s=1.0)
 BODY = b'{"model":"m"}'
@@ -71,19 +71,24 @@ async def test_a_cut_is_never_an_end(up: HttpUpstream, server: Scripted, end: En
 async def test_leaving_early_closes_the_endpoint(up: HttpUpstream, server: Scripted) -> None:
     server.on("m", (*stream(b"data: 1\n\n")[:2], *silent()))
 
-    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
-        await answer.chunk()
+    async def leave() -> None:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+            await answer.chunk()
+            raise GeneratorExit
 
-    await asyncio.to_thread(server.wait_for("m").left.wait)
+    with pytest.raises(GeneratorExit):
+        await leave()
+
+    await asyncio.to_thread(server.wait_for("m").left.wait, REST_S / 2)
 
 
-async def test_a_request_that_nobody_waits_for_ends_with_its_time(
+async def test_who_stops_waiting_for_the_head_stops_the_endpoint(
     up: HttpUpstream, server: Scripted
 ) -> None:
     server.on("m", silent())
 
     async def wait_for_the_head() -> None:
-        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS, within_s=0.2):
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS):
             pass
 
     waiting = asyncio.create_task(wait_for_the_head())
@@ -134,6 +139,70 @@ async def test_an_answer_is_read_no_further_than_the_limit(
             await answer.read(4999)
 
     assert large.value.failure is Failure.BAD_SUCCESS
+
+
+async def test_a_large_body_arrives_whole(up: HttpUpstream, server: Scripted) -> None:
+    server.on("m", reply(b"1"))
+    body = b'{"model":"m","text":"%b"}' % (b"x" * 4_000_000)
+
+    async with up.send(f"{server.address}/v1/x", {}, body, TIMEOUTS) as answer:
+        assert await answer.read(10) == b"1"
+
+    assert server.wait_for("m").body == body
+
+
+async def test_hints_on_the_way_are_not_the_answer(up: HttpUpstream, server: Scripted) -> None:
+    server.on("m", (b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", *reply(b"1")))
+
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        assert (answer.status, await answer.read(10)) == (200, b"1")
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection(
+    up: HttpUpstream, server: Scripted
+) -> None:
+    server.on("m", (b"HTTP/1.1 200 OK\r\n\r\nto the end", End.CLOSE))
+
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        assert await answer.read(100) == b"to the end"
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\nb", "a\rb", "a\0b"])
+async def test_no_header_can_hold_another(up: HttpUpstream, server: Scripted, value: str) -> None:
+    with pytest.raises(UpstreamError) as refused:
+        async with up.send(f"{server.address}/v1/x", {"x-a": value}, BODY, TIMEOUTS):
+            pass
+
+    assert refused.value.failure is Failure.CALLER_FAULT
+    assert server.seen == []
+
+
+async def test_a_head_beyond_all_measure_is_no_answer(up: HttpUpstream, server: Scripted) -> None:
+    server.on("m", reply(b"1", headers={"x-a": "a" * 50_000}))
+
+    with pytest.raises(UpstreamError) as broken:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS):
+            pass
+
+    assert broken.value.failure is Failure.TRANSIENT
+
+
+async def test_the_end_of_a_transfer_may_come_after_the_end_of_the_answer(
+    up: HttpUpstream, server: Scripted
+) -> None:
+    ends = Gate()
+    head, one, last = stream(b"data: 1\n\n")
+    server.on("m", (head, one, ends, last), reply(b"2"))
+
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        await answer.chunk()
+    [connection] = server.open
+    ends.open()
+    await asyncio.to_thread(ends.wait)
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        await answer.read(10)
+
+    assert server.open == {connection}
 
 
 async def test_redirects_are_not_followed(up: HttpUpstream, server: Scripted) -> None:

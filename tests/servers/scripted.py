@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain, repeat
-from typing import Any
+from ssl import SSLContext
+from typing import Any, cast
 
 JSON = "application/json"
 SSE = "text/event-stream"
@@ -161,12 +162,13 @@ class Endless:
 class Scripted:
     """Scripts by model name. A model's scripts are played in order, the last one for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
         self.address = ""
         """``http://127.0.0.1:PORT``, once it listens."""
         self._answers: dict[str, list[Answer]] = {}
         self._arrived = threading.Condition()
+        self._tls = tls
         self._playing: set[asyncio.Task[None]] = set()
         self.open: set[asyncio.Transport] = set()
 
@@ -204,10 +206,10 @@ class Scripted:
     async def __aenter__(self) -> "Scripted":
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self, self._playing), "127.0.0.1", 0
+            lambda: _Connection(self, self._playing), "127.0.0.1", 0, ssl=self._tls
         )
-        port = self._server.sockets[0].getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.address = f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -233,9 +235,8 @@ class _Connection(asyncio.Protocol):
         self._current: Seen | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._server.open.add(transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's TLS is none by its type
+        self._server.open.add(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

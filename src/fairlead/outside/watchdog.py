@@ -73,8 +73,7 @@ class Watchdog:
         return self._task.cancelling() <= self._cancelling
 
     def _take_back(self) -> None:
-        """More than one, where an answer that came just then swallowed the first: pyreqwest's
-        coroutines finish with it instead."""
+        """More than one, where whatever was awaited finished just then and swallowed the first."""
         for _ in range(self._cancels):
             if self._task is not None:
                 self._task.uncancel()
