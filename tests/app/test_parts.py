@@ -26,6 +26,7 @@ LEFT_OPEN = (
     "SELECT count(*) FROM intent LEFT JOIN settle USING (attempt_id)"
     " WHERE settle.attempt_id IS NULL"
 )
+A_WHILE_S, AT_ONCE_S = 0.1, 5.0
 FRAMES = OPENAI["text"].frames
 
 
@@ -130,8 +131,9 @@ async def refuses(gateway: Running) -> None:
 
 
 async def test_a_stop_lets_a_stream_finish(
-    catalog: Catalog, folder: Folder, setup: Setup, up: Scripted
+    catalog: Catalog, folder: Folder, setup: Setup, up: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fairlead.server.http.CUT_S", 0.01)  # what is cut does not get to its end
     gate = Gate()
     up.on("small", stream(*FRAMES[:2], gate, *FRAMES[2:]))
     whole = AsyncExitStack()
@@ -142,6 +144,7 @@ async def test_a_stop_lets_a_stream_finish(
         await refuses(gateway)
 
         assert gateway.in_flight() == 1
+        await asyncio.wait((stopping,), timeout=A_WHILE_S)
         assert not stopping.done()
         gate.open()
         ended = began + await response.content.read()
@@ -164,10 +167,11 @@ async def test_a_stop_in_a_hurry_cuts_the_stream_and_settles_it(
         await refuses(gateway)
         cut.set()
 
-        with pytest.raises(aiohttp.ClientPayloadError):
-            await response.content.read()
+        async with asyncio.timeout(AT_ONCE_S):
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await response.content.read()
+            await stopping
 
-    await stopping
     assert rows(folder, LEFT_OPEN) == [(0,)]
     await is_free(folder)
 

@@ -19,6 +19,8 @@ COLUMNS = (2, 20, 11, 12, 9, 3, 9, 6)
 RIGHT = (0, 5, 6, 7)
 """Columns whose content is aligned to the right."""
 HEADINGS = ("", "step", "task", "model", "provider", "try", "cost", "time")
+SIMULATED = "A real gateway and the official SDKs; the models and their prices are simulated."
+NEXT = "Now with models of your own: `fairlead serve`."
 TINTS = {"sim-large": "magenta", "sim-mid": "cyan", "sim-local": "yellow"}
 TINT = "green"
 """Of the small and cheap models."""
@@ -74,12 +76,13 @@ class Screen:
     def opening(self, address: str) -> None:
         told = f": an incident in {len(STEPS)} steps, through {address}"
         self._print(Text.assemble(("Fairlead demo", "bold"), told))
+        self._print(Text(SIMULATED, style="dim"))
         self._print(Text())
         self._print(_row(*(Text(heading, style="dim") for heading in HEADINGS)))
 
     def began(self, number: int, step: Step) -> None:
-        running = Spinner("dots", text=Text(f"{step.title} …", style="dim"))
-        self._live.update(_row(Text(str(number)), running), refresh=True)
+        running = Spinner("dots", text=Text(step.title, style="dim"))
+        self._live.update(_indented(running, Text(str(number))), refresh=True)
 
     def twist(self, twist: Twist) -> None:
         good = twist.fault is None
@@ -95,6 +98,7 @@ class Screen:
         self._print(_bill(total))
         self._print(Text())
         self._print(_verdict(total, elapsed_s, speed))
+        self._print(Text(NEXT, style="dim"))
 
     def _print(self, what: RenderableType) -> None:
         for console in self._consoles:
@@ -147,11 +151,11 @@ def _why(done: Done) -> Text:
     return why
 
 
-def _indented(text: Text) -> Table:
+def _indented(what: RenderableType, number: RenderableType = "") -> Table:
     grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=COLUMNS[0])
+    grid.add_column(width=COLUMNS[0], justify="right")
     grid.add_column(width=WIDTH - COLUMNS[0] - 2)
-    grid.add_row("", text)
+    grid.add_row(number, what)
     return grid
 
 
