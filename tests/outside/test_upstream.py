@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
+from fairlead.outside.connections import Origin
 from fairlead.outside.upstream import REST_S, HttpUpstream
 from fairlead.types.catalog import Timeouts
 from fairlead.types.errors import Failure, UpstreamError
@@ -188,8 +190,16 @@ async def test_a_head_beyond_all_measure_is_no_answer(up: HttpUpstream, server: 
 
 
 async def test_the_end_of_a_transfer_may_come_after_the_end_of_the_answer(
-    up: HttpUpstream, server: Scripted
+    up: HttpUpstream, server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    given_back = asyncio.Event()
+    give_back = up._connections.give_back
+
+    def told(origin: Origin, connection: ResponseHandler) -> None:
+        give_back(origin, connection)
+        given_back.set()
+
+    monkeypatch.setattr(up._connections, "give_back", told)
     ends = Gate()
     head, one, last = stream(b"data: 1\n\n")
     server.on("m", (head, one, ends, last), reply(b"2"))
@@ -197,8 +207,9 @@ async def test_the_end_of_a_transfer_may_come_after_the_end_of_the_answer(
     async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
         await answer.chunk()
     [connection] = server.open
+    assert not given_back.is_set()
     ends.open()
-    await asyncio.to_thread(ends.wait)
+    await asyncio.wait_for(given_back.wait(), REST_S)
     async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
         await answer.read(10)
 
