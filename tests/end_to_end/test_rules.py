@@ -162,7 +162,8 @@ def test_a_key_bound_to_a_zone_cannot_be_talked_out_of_it(
 
 PROMPT = "canary-prompt-5f1c"
 ANSWER = "canary-answer-9d2e"
-PROVIDERS_KEY = "sk-canary-first"
+PROVIDERS_KEY = "canary-credential-81c4"
+"""Does not look like one."""
 
 
 def echo(status: int) -> Script:
@@ -176,7 +177,7 @@ def test_secrets_and_what_was_said_stay_where_they_are(tmp_path: Path, up: Scrip
     setup = Setup().endpoint("first", up.address, "openai_chat")
     key = create_key(tmp_path / "data", "team")
     text = f"Repeat: {PROMPT}"
-    with gateway(tmp_path, setup.text(), setup.secrets) as running:
+    with gateway(tmp_path, setup.text(), {"KEY_FIRST": PROVIDERS_KEY}) as running:
         address = running.address
         said = reply({**OPENAI["text"].whole, "choices": [_choice(ANSWER)]})
         up.on("first", said, *(echo(status) for status in (400, 500, 401)))
