@@ -49,7 +49,6 @@ ERRORS: Mapping[str, tuple[Asked, int, str, str]] = {
     "bad body": (("POST", CHAT, b"{", {}), 400, "openai", "not valid JSON"),
     "bad body, Anthropic": (("POST", MESSAGES, b"{", {}), 400, "anthropic", "not valid JSON"),
     "bad body, count": (("POST", COUNT, b"{", {}), 400, "anthropic", "not valid JSON"),
-    "nobody counts": (("POST", COUNT, ASK, {}), 400, "anthropic", "does not count tokens"),
     "bad body, embeddings": (
         ("POST", "/v1/embeddings", {"model": "a"}, {}),
         400,
