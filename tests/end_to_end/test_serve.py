@@ -3,6 +3,8 @@ its signals, survives its own death, and says in one line why it does not start.
 
 import http.client
 import json
+import os
+import pty
 import shlex
 import signal
 import socket
@@ -150,6 +152,28 @@ def test_it_reads_its_file_when_signalled(tmp_path: Path, setup: Setup) -> None:
 
         running.output.wait_for("reloaded: nothing has changed")
         assert ask(running.address, "small").status == 200
+
+
+def test_on_a_terminal_nothing_is_told_twice(tmp_path: Path, setup: Setup) -> None:
+    config = tmp_path / "fairlead.yaml"
+    config.write_text(setup.text())
+    ours, its = pty.openpty()
+    words = ["--config", str(config), "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(
+        [str(PROGRAM), "serve", *words], stdout=its, stderr=its, env=environment(setup.secrets)
+    ) as process:
+        os.close(its)
+        lines = []
+        # Linux tells the end of a terminal by EIO.
+        with open(ours, encoding="utf-8") as terminal, suppress(OSError):
+            for line in terminal:
+                lines.append(line)
+                if "-d " in line:
+                    process.send_signal(signal.SIGHUP)
+                if "reloaded" in line:
+                    process.terminate()
+
+    assert sum("reloaded" in line for line in lines) == 1
 
 
 def test_a_broken_file_changes_nothing(tmp_path: Path, setup: Setup) -> None:

@@ -30,6 +30,8 @@ class Serving(Struct, frozen=True):
     catalogue: Catalogue
     listen: Listen | None = None
     data: Path | None = None
+    watched: bool = False
+    """What we say and what goes to standard error is read on one terminal."""
 
 
 def serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say) -> None:
@@ -52,7 +54,9 @@ async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], s
             # What lives from here to the end need not be looked at by every collection.
             gc.collect()
             gc.freeze()
-            upkeep = Upkeep(source, gateway, loaded, say)
+            twice = serving.watched and server.log in ("stderr", "stdout")
+            noted = replace(gateway, log=None) if twice else gateway
+            upkeep = Upkeep(source, noted, loaded, say)
             chores = [
                 asyncio.ensure_future(chore)
                 for chore in (

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,6 +65,7 @@ def serve_command(
         catalogue=catalogue.load(),
         listen=None if listen is None else understood(parse_listen, listen, "--listen"),
         data=data,
+        watched=console.is_terminal and sys.stderr.isatty(),
     )
 
     def say(line: str) -> None:
