@@ -48,5 +48,5 @@ def test_a_page_of_another_site_may_not(host: str, origin: str) -> None:
     "host", ["evil.example.com:4600", "192.168.0.9:4600", "", "[broken", "127.0.0.1.example.com"]
 )
 def test_a_name_that_was_pointed_here_is_not_ours(host: str) -> None:
-    with pytest.raises(Forbidden, match="localhost and 127.0.0.1 only"):
+    with pytest.raises(Forbidden, match=r"localhost and 127\.0\.0\.1 only"):
         check_browser({"host": host})
