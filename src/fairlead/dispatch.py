@@ -4,9 +4,10 @@ Speaks the endpoints' dialects and yields events; knows no caller's dialect and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from time import monotonic, time
+from types import TracebackType
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -125,16 +126,17 @@ class Dispatch:
         while (attempt := await self._next(errand, tried, aside, answering)) is not None:
             held_back: list[Event] = []
             try:
-                async with aclosing(self._attempt(attempt, errand)) as events:
-                    async for event in events:
-                        if not answering:
-                            if not _commits(event):
-                                held_back.append(event)
-                                continue
-                            answering = True
-                            for earlier in held_back:
-                                yield earlier
-                        yield event
+                async with Trial(attempt, errand, self._state, self._upstream, self._sign) as trial:
+                    while not trial.over:
+                        for event in await trial.events():
+                            if not answering:
+                                if not _commits(event):
+                                    held_back.append(event)
+                                    continue
+                                answering = True
+                                for earlier in held_back:
+                                    yield earlier
+                            yield event
                 return
             except UpstreamError as error:
                 tried.append(Tried(attempt, error))
@@ -161,45 +163,21 @@ class Dispatch:
             await asyncio.sleep(wait_s)
         return attempt
 
-    async def _attempt(self, attempt: Attempt, errand: Errand) -> AsyncGenerator[Event]:
-        """One try: hold the money, send, decode; whatever happens, settle and tell health."""
-        endpoint, request, carried = attempt.endpoint, errand.request, errand.carried
-        if endpoint.name not in errand.plan.grant.endpoints:
-            raise OurError(f"the plan names {endpoint.name}, which its grant does not allow")
-        dialect, relay = _spoken(request, endpoint)
-        rendered = dialect.render_request(request, endpoint, attempt.max_output_tokens)
-        trial = Trial(attempt, errand, self._state)
-        signed: Mapping[str, str] = {}
-        try:
-            await trial.open()
-            carried.by = attempt
-            carried.dropped = rendered.dropped + (() if relay else request.loose)
-            signed = self._sign(endpoint, attempt.secret)
-            headers, url = {**rendered.headers, **signed}, endpoint.base_url + rendered.path
-            trial.sent = True
-            async with self._upstream.send(url, headers, rendered.body, endpoint.timeouts) as reply:
-                trial.status = reply.status
-                if reply.status != 200:
-                    raise await trial.refusal(reply, dialect)
-                decoder = dialect.decoder(request, relay)
-                async with aclosing(trial.answer(reply, decoder)) as events:
-                    async for event in events:
-                        yield event
-        except UpstreamError as error:
-            raise trial.fail(_masked(error, signed)) from error.__cause__
-        except asyncio.CancelledError:
-            if not trial.watchdog.caught():
-                raise
-            raise trial.fail(trial.timed_out()) from None
-        finally:
-            trial.close()
-
 
 class Trial:
-    """One attempt while it lasts: its hold, its clock, its count of what was answered."""
+    """One attempt while it lasts: hold the money, send, decode; however it ends, settle and tell
+    health. Use as ``async with``, and ask for ``events`` until it is ``over``.
 
-    def __init__(self, attempt: Attempt, errand: Errand, state: State) -> None:
+    Not a generator: each one between endpoint and caller costs every event of a stream.
+    """
+
+    def __init__(
+        self, attempt: Attempt, errand: Errand, state: State, upstream: Upstream, sign: Sign
+    ) -> None:
         self._attempt, self._errand, self._state = attempt, errand, state
+        self._upstream, self._sign = upstream, sign
+        self._signed: Mapping[str, str] = {}
+        self._exchange: AbstractAsyncContextManager[Reply] | None = None
         self._began_s = monotonic()
         self._first_s: float | None = None
         self._counted_tokens = 0
@@ -208,12 +186,85 @@ class Trial:
         self._refused: UpstreamError | None = None
         self._hold: Hold | None = None
         self._closed = False
-        self.sent = False
-        self.status: int | None = None
+        self._sent = False
+        self._status: int | None = None
+        self._due_s: float | None = None
+        """When a sign of life was due, where the last piece was none."""
+        self._alive = False
         deadline_s = errand.arrived_s + errand.plan.deadline_s
-        self.watchdog = Watchdog(asyncio.get_running_loop(), deadline_s)
+        self._watchdog = Watchdog(asyncio.get_running_loop(), deadline_s)
 
-    async def open(self) -> None:
+    _reply: Reply
+    _decoder: Decoder
+
+    @property
+    def over(self) -> bool:
+        return self._end is not None
+
+    async def __aenter__(self) -> "Trial":
+        attempt, errand, endpoint = self._attempt, self._errand, self._attempt.endpoint
+        request, carried = errand.request, errand.carried
+        if endpoint.name not in errand.plan.grant.endpoints:
+            raise OurError(f"the plan names {endpoint.name}, which its grant does not allow")
+        dialect, relay = _spoken(request, endpoint)
+        rendered = dialect.render_request(request, endpoint, attempt.max_output_tokens)
+        try:
+            await self._reserve()
+            carried.by = attempt
+            carried.dropped = rendered.dropped + (() if relay else request.loose)
+            self._signed = self._sign(endpoint, attempt.secret)
+            headers = {**rendered.headers, **self._signed}
+            url = endpoint.base_url + rendered.path
+            self._sent = True
+            self._exchange = self._upstream.send(url, headers, rendered.body, endpoint.timeouts)
+            self._reply = await self._exchange.__aenter__()
+        except BaseException as error:
+            self._exchange = None
+            self._ended(error)
+            raise
+        self._status = self._reply.status
+        self._decoder = dialect.decoder(request, relay)
+        if self._status != 200:
+            self._refused = dialect.parse_error(self._status, self._reply.headers, b"")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._exchange is not None:
+                await self._exchange.__aexit__(kind, error, trace)
+        finally:
+            self._ended(error)
+
+    async def events(self) -> Sequence[Event]:
+        """What the endpoint says next. The clock stands while the caller is slow to take it."""
+        if self._refused is not None:
+            raise await self._refusal()
+        if not self._errand.request.stream:
+            body = await self._reply.read(MAX_ANSWER_BYTES)
+            self._watchdog.pause()
+            events = self._counted((*self._decoder.feed(body), *self._decoder.close()))
+            if self._end is None:
+                raise UpstreamError(Failure.STREAM_BROKEN, "the answer has no end")
+            return events
+        if self._alive:
+            self._watchdog.expect(self._attempt.endpoint.timeouts.stall_s)
+        elif self._due_s is not None:
+            self._watchdog.resume(self._due_s)
+        data = await self._reply.chunk()
+        self._due_s = self._watchdog.pause()
+        if data is not None:
+            return self._counted(self._decoder.feed(data))
+        events = self._counted(self._decoder.close())
+        if self._end is None:
+            raise UpstreamError(Failure.STREAM_BROKEN, "the answer has no end")
+        return events
+
+    async def _reserve(self) -> None:
         """Reserve, and wait until the intent is durable where a hard budget depends on it."""
         state, errand, attempt = self._state, self._errand, self._attempt
         if not state.health.begin(attempt.key, self._began_s):
@@ -227,39 +278,22 @@ class Trial:
         )
         if errand.caller.has_budget:
             await self._hold.durable
-        self.watchdog.expect(self._patience_s())
+        self._watchdog.expect(self._patience_s())
         if errand.carried.sent_s is None:
             errand.carried.sent_s = monotonic()
 
-    async def answer(self, reply: Reply, decoder: Decoder) -> AsyncGenerator[Event]:
-        """Decode the reply under the watchdog; the clock stands while the caller is slow."""
-        watchdog, stall_s = self.watchdog, self._attempt.endpoint.timeouts.stall_s
-        if not self._errand.request.stream:
-            body = await reply.read(MAX_ANSWER_BYTES)
-            watchdog.pause()
-            for event in (*decoder.feed(body), *decoder.close()):
-                self._count(event)
-                yield event
-        data: bytes | None = b""
-        while self._end is None:
-            if data is None or not self._errand.request.stream:
-                raise UpstreamError(Failure.STREAM_BROKEN, "the answer has no end")
-            data = await reply.chunk()
-            due_s, alive = watchdog.pause(), False
-            for event in decoder.close() if data is None else decoder.feed(data):
-                alive |= self._count(event)
-                yield event
-            if alive:
-                watchdog.expect(stall_s)
-            else:
-                watchdog.resume(due_s)
+    def _counted(self, events: Sequence[Event]) -> Sequence[Event]:
+        self._alive = False
+        for event in events:
+            self._alive |= self._count(event)
+        return events
 
     def _count(self, event: Event) -> bool:
         """Note what the answer has so far; whether the event is a sign of life (pings are not)."""
         if isinstance(event, End):
             self._end = self._errand.carried.end = event
             # Settled before the caller sees the end, so that the end can wait for the disk.
-            self.close()
+            self._close()
         elif isinstance(event, Passed):
             # A frame of a stream is a token or a few: enough for an answer that breaks off.
             self._counted_tokens += event.data.count(b"\n\n") if event.commits else 0
@@ -272,34 +306,42 @@ class Trial:
                 self._errand.carried.first_token_s = self._first_s
         return alive
 
-    def fail(self, error: UpstreamError) -> UpstreamError:
-        self._error = error
-        return error
-
-    async def refusal(self, reply: Reply, dialect: Dialect) -> UpstreamError:
+    async def _refusal(self) -> UpstreamError:
         """What the endpoint said instead of an answer; as much of it as comes in time."""
-        self._refused = dialect.parse_error(reply.status, reply.headers, b"")
-        stall_s = self._attempt.endpoint.timeouts.stall_s
-        self.watchdog.expect(min(stall_s, ERROR_BODY_S))
+        request, endpoint = self._errand.request, self._attempt.endpoint
+        self._watchdog.expect(min(endpoint.timeouts.stall_s, ERROR_BODY_S))
         body = b""
         with suppress(UpstreamError):
-            while len(body) < MAX_ERROR_BYTES and (data := await reply.chunk()) is not None:
+            while len(body) < MAX_ERROR_BYTES and (data := await self._reply.chunk()) is not None:
                 body += data
-        return dialect.parse_error(reply.status, reply.headers, body)
+        dialect, _ = _spoken(request, endpoint)
+        return dialect.parse_error(self._reply.status, self._reply.headers, body)
 
-    def timed_out(self) -> UpstreamError:
+    def _ended(self, error: BaseException | None) -> None:
+        """Settle. Raises UpstreamError where that is what ``error`` means."""
+        try:
+            if isinstance(error, UpstreamError):
+                self._error = _masked(error, self._signed)
+                raise self._error from error.__cause__
+            if isinstance(error, asyncio.CancelledError) and self._watchdog.caught():
+                self._error = self._timed_out()
+                raise self._error from None
+        finally:
+            self._close()
+
+    def _timed_out(self) -> UpstreamError:
         if self._refused is not None:
             return self._refused
         if self._first_s is not None and self._errand.request.stream:
             return UpstreamError(Failure.STREAM_BROKEN, "the stream stalled")
-        return UpstreamError(Failure.SILENT, "no answer in time", upstream_status=self.status)
+        return UpstreamError(Failure.SILENT, "no answer in time", upstream_status=self._status)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Settle exactly once and tell health. Runs however the attempt ends, and never waits."""
         if self._closed:
             return
         self._closed = True
-        self.watchdog.stop()
+        self._watchdog.stop()
         attempted = self._attempted()
         if self._hold is not None:
             self._errand.carried.settled.append(
@@ -324,7 +366,7 @@ class Trial:
             credential=attempt.key[1],
             failure=failure,
             message=_recorded(error) if error else "",
-            status=self.status,
+            status=self._status,
             began_ms=(self._began_s - errand.arrived_s) * 1000,
             first_token_ms=(self._first_s - self._began_s) * 1000 if self._first_s else None,
             total_ms=(now_s - self._began_s) * 1000,
@@ -343,7 +385,7 @@ class Trial:
             spent = self._end.usage
             used = spent.input_tokens or spent.output_tokens
             return spent, "provider_usage" if used else "provider_zero"
-        if not self.sent or (self._first_s is None and self._was_rejected()):
+        if not self._sent or (self._first_s is None and self._was_rejected()):
             return None, "rejected_zero"
         task = self._errand.plan.task
         whole = self._end is not None or not self._errand.request.stream
@@ -353,7 +395,7 @@ class Trial:
     def _was_rejected(self) -> bool:
         error = self._error
         return error is not None and (
-            error.failure in NOT_CHARGED or (self.status is not None and self.status >= 300)
+            error.failure in NOT_CHARGED or (self._status is not None and self._status >= 300)
         )
 
     def _patience_s(self) -> float:
