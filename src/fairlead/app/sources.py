@@ -16,8 +16,6 @@ from fairlead.outside.simulated import profiles
 from fairlead.types.catalog import Catalog, Endpoint
 
 SIMULATED = ProviderSettings(name="simulated", kind="simulated")
-NOBODY_ASKED = {provider.name: "http://127.0.0.1:0/v1" for provider in profiles.PROVIDERS}
-"""The simulated providers have addresses only while they run."""
 
 Simulate = Callable[[], Awaitable[Sequence[Endpoint]]]
 """Starts the simulated providers if they do not run yet, and says what they serve."""
@@ -65,7 +63,7 @@ class Sources(Struct, frozen=True):
 
 async def as_if_simulated() -> Sequence[Endpoint]:
     """What the simulated providers would serve, for previews: nothing is started."""
-    return profiles.endpoints(NOBODY_ASKED)
+    return profiles.as_if_running()
 
 
 def _targets(settings: Settings) -> Iterator[Target]:

@@ -26,8 +26,6 @@ from fairlead.outside.simulated import profiles
 from fairlead.types.catalog import Catalog
 
 DEFAULT_PATH = Path("fairlead.yaml")
-NOBODY_ASKED = {provider.name: "http://127.0.0.1:0/v1" for provider in profiles.PROVIDERS}
-"""The simulated providers have addresses only while they run."""
 
 
 class Report(Struct, frozen=True):
@@ -86,7 +84,7 @@ def examined(path: Path, env: Mapping[str, str], catalogue: Catalogue) -> Report
         return Report(file=str(path), ok=False, problems=error.problems)
     absent = missing(settings, env)
     try:
-        catalog = build(settings, catalogue, simulated=profiles.endpoints(NOBODY_ASKED))
+        catalog = build(settings, catalogue, simulated=profiles.as_if_running())
     except ConfigError as error:
         problems = ConfigError((*error.problems, *absent)).problems
         return Report(file=str(path), ok=False, problems=problems, warnings=settings.warnings)

@@ -155,3 +155,8 @@ def endpoints(addresses: Mapping[str, str], time_scale: float = 1.0) -> tuple[En
         for profile in PROFILES
         if profile.provider == provider.name
     )
+
+
+def as_if_running() -> tuple[Endpoint, ...]:
+    """Rows for previews: providers have addresses only while they run, and these lead nowhere."""
+    return endpoints({provider.name: "http://127.0.0.1:0/v1" for provider in PROVIDERS})
