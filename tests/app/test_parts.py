@@ -10,7 +10,18 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from app.made import ANYONE, asked, catalog_of, create_key, get, lines, rows, server, status
+from app.made import (
+    ANYONE,
+    asked,
+    catalog_of,
+    create_key,
+    get,
+    lines,
+    revoke_key,
+    rows,
+    server,
+    status,
+)
 from fairlead.app.parts import Running, running
 from fairlead.outside.folder import Folder
 from fairlead.outside.store import Store
@@ -82,6 +93,29 @@ async def test_once_there_is_a_key_they_may(catalog: Catalog, folder: Folder, se
         here = f"http://127.0.0.1:{urlsplit(gateway.address).port}"
         assert await status(here) == 401
         assert await status(here, key=key) == 200
+
+
+async def test_keys_without_their_pepper_stop_the_start(catalog: Catalog, folder: Folder) -> None:
+    create_key(folder)
+    folder.pepper.unlink()
+
+    with pytest.raises(OurError, match="pepper is missing"):
+        async with running(catalog, server(), folder, {}):
+            pass
+
+    await is_free(folder)
+    assert not folder.pepper.exists()
+
+
+async def test_once_all_are_revoked_nobody_needs_the_old_pepper(
+    catalog: Catalog, folder: Folder
+) -> None:
+    create_key(folder)
+    revoke_key(folder)
+    folder.pepper.unlink()
+
+    async with running(catalog, server(), folder, {}) as gateway:
+        assert await status(gateway.address) == 401
 
 
 async def test_an_address_in_use_leaves_nothing_open(

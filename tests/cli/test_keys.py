@@ -155,6 +155,21 @@ def test_a_name_that_is_none(folder: Folder, name: str) -> None:
     assert "a key's name has 1 to 100 characters" in text
 
 
+def test_no_key_is_made_with_another_pepper_than_those_in_force(folder: Folder) -> None:
+    made(folder)
+    folder.pepper.unlink()
+
+    status, text = run(folder, "create", "second")
+
+    assert status == 1
+    assert text.startswith(f"{folder.pepper} is missing")
+    assert not folder.pepper.exists()
+    assert len(kept_keys(Store(folder.database))) == 1
+
+    run(folder, "revoke", "team")
+    assert run(folder, "create", "second")[0] == 0
+
+
 def test_the_list(folder: Folder) -> None:
     made(folder)
     spend(folder, "day:2026-11-24", 123_456_789)

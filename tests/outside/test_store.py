@@ -331,3 +331,12 @@ def test_a_doubtful_pepper_is_refused(
 
     with pytest.raises(OurError, match=complaint):
         pepper.load(path)
+
+
+def test_a_pepper_that_keys_were_made_with_is_not_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "pepper"
+
+    with pytest.raises(OurError, match="pepper is missing"):
+        pepper.load(path, in_use=True)
+
+    assert not path.exists()

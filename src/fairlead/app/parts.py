@@ -28,7 +28,7 @@ from fairlead.server.admin import Admin
 from fairlead.server.http import Listener
 from fairlead.server.limits import Limits
 from fairlead.state import State
-from fairlead.state.keys import Keys, list_keys
+from fairlead.state.keys import Keys, any_in_force, list_keys
 from fairlead.types.catalog import Catalog
 from fairlead.types.errors import OurError
 from fairlead.types.facts import Sink
@@ -64,8 +64,9 @@ async def running(
     cut: asyncio.Event | None = None,
 ) -> AsyncGenerator[Running]:
     """Serve for as long as the context is open, and until what runs then has finished; once
-    ``cut`` is set it is cut off. Raises OurError when the folder is in use, or when other machines
-    could call without a key; OSError when the address cannot be had."""
+    ``cut`` is set it is cut off. Raises OurError when the folder is in use, when its keys have lost
+    their pepper, or when other machines could call without a key; OSError when the address cannot
+    be had."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         log = _log(server.log, stack)
@@ -136,7 +137,8 @@ async def _stop(listener: Listener, cut: asyncio.Event) -> None:
 
 
 def _keys(folder: Folder, store: Store) -> Keys:
-    return Keys(pepper.load(folder.pepper), list_keys(store))
+    rows = list_keys(store)
+    return Keys(pepper.load(folder.pepper, in_use=any_in_force(rows)), rows)
 
 
 def _log(where: str, stack: AsyncExitStack) -> Log | None:

@@ -139,11 +139,12 @@ def revoke_command(
 def create(
     asked: Caller, at: Folder, console: Console, now_ms: int, *, as_json: bool = False
 ) -> int:
-    """``asked``: its name and what it may; the id is made here. Raises BadRequest."""
+    """``asked``: its name and what it may; the id is made here. Raises BadRequest, and OurError
+    when the pepper of the keys in force is gone."""
     store = Store(at.database)
     key, row = keys.create(
         store,
-        pepper.load(at.pepper),
+        pepper.load(at.pepper, in_use=keys.any_in_force(keys.list_keys(store))),
         asked.name,
         asked.routes,
         asked.models,

@@ -9,13 +9,19 @@ from fairlead.types.errors import OurError
 PEPPER_BYTES = 32
 
 
-def load(path: Path) -> bytes:
+def load(path: Path, *, in_use: bool = False) -> bytes:
     """Read the pepper, or make one on first use, in a file that only its owner may read.
 
-    Raises OurError when others may read it, or when it is damaged: with another pepper every
-    key would be unknown.
+    ``in_use``: there are keys in force, which were made with it. Raises OurError when it is gone
+    then, when others may read it, or when it is damaged: with another pepper every key would be
+    unknown.
     """
     if not path.exists():
+        if in_use:
+            raise OurError(
+                f"{path} is missing, and without it no key can be recognised: put it back from a"
+                " backup, or revoke every key with `fairlead keys revoke` and make new ones"
+            )
         _make(path)
     if path.stat().st_mode & 0o077:
         raise OurError(f"{path} may be read by others: chmod 600 it")

@@ -114,6 +114,10 @@ def list_keys(store: Rows) -> list[KeyRow]:
     return [_row(tuple(row)) for row in store.read(ALL)]
 
 
+def any_in_force(rows: Iterable[KeyRow]) -> bool:
+    return any(row.revoked_ms is None for row in rows)
+
+
 def create(
     store: Rows,
     pepper: bytes,
