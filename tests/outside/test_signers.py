@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fairlead.outside.config.kinds import SIGNERS as NAMES
-from fairlead.outside.signers import LOOK_AGAIN_S, MAX_SECRET_BYTES, SIGNERS, Signers
+from fairlead.outside.secret_files import MAX_SECRET_BYTES
+from fairlead.outside.signers import LOOK_AGAIN_S, SIGNERS, Signers
 from fairlead.types.catalog import Endpoint, Model, Secret
 from fairlead.types.errors import Failure, UpstreamError
 

@@ -1,18 +1,15 @@
-"""How a credential is presented to an endpoint, and where it is read. The only file that ever
-holds one: what leaves here is headers, and no message tells more than a credential's id."""
+"""How a credential is presented to an endpoint. The only file that ever keeps one: what leaves
+here is headers, and no message tells more than a credential's id."""
 
-import os
-import stat
 from collections.abc import Callable, Mapping
 
+from fairlead.outside.secret_files import flaw, read_secret
 from fairlead.types.catalog import Endpoint, Secret
 from fairlead.types.errors import Failure, UpstreamError
 
 LOOK_AGAIN_S = 2.0
 """How long a credential from a file is used before the file is read again: rotation needs no
 restart, and a request costs no more than a look at the clock."""
-
-MAX_SECRET_BYTES = 16 << 10
 
 SIGNERS: Mapping[str, Callable[[str], Mapping[str, str]]] = {
     "none": lambda text: {},
@@ -46,15 +43,12 @@ class Signers:
         return headers
 
     def _text(self, secret: Secret) -> str:
-        text = _read(secret) if secret.file else self._env.get(secret.env, "")
-        text = text.strip()  # files end in a newline, and variables are filled from files
+        # Files end in a newline, and variables are filled from files.
+        text = _read(secret) if secret.file else self._env.get(secret.env, "").strip()
         if not text:
             raise _unusable(secret, "is empty or not set")
-        # RFC 9110, section 5.5, without the bytes that it calls obsolete.
-        if not (text.isascii() and text.isprintable()):
-            raise _unusable(secret, "holds characters that no header can carry")
-        if len(text) > MAX_SECRET_BYTES:
-            raise _unusable(secret, f"is larger than {MAX_SECRET_BYTES} bytes")
+        if why := flaw(text):
+            raise _unusable(secret, why)
         return text
 
 
@@ -69,20 +63,10 @@ class _Presented:
 
 
 def _read(secret: Secret) -> str:
-    """A file's text, at most a little more than is allowed. Decoded so that no byte can fail: an
-    error of decoding would carry the secret."""
     try:
-        with open(secret.file, "rb", opener=_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _unusable(secret, "is not a regular file")
-            return file.read(MAX_SECRET_BYTES + 1).decode("latin-1")
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        return read_secret(secret.file)
+    except OSError as error:
         raise _unusable(secret, "cannot be read") from error
-
-
-def _at_once(path: str, flags: int) -> int:
-    """To open a pipe that nobody writes to would otherwise wait for ever."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unusable(secret: Secret, why: str) -> UpstreamError:

@@ -1,11 +1,14 @@
 """Whether credentials are there."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fairlead.outside.config import available, missing, parse
 from fairlead.outside.config.settings import Settings
+from fairlead.outside.secret_files import MAX_SECRET_BYTES
 
 TEXT = """\
 providers:
@@ -73,3 +76,42 @@ def test_files(tmp_path: Path) -> None:
     assert missing(with_file(there), {}) == ()
     assert missing(with_file(empty), {})[0].message.endswith(f"{empty} is empty")
     assert missing(with_file(gone), {})[0].message.endswith(f"{gone}: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"hush\xff", "holds characters that no header can carry"),
+        (b"hush\nhush", "holds characters that no header can carry"),
+        (b"hush" * MAX_SECRET_BYTES, f"is larger than {MAX_SECRET_BYTES} bytes"),
+    ],
+)
+def test_what_no_header_can_hold_is_not_there(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    env = {**ALL, "KEY_A": content.decode("latin-1")}
+
+    for settings, name in ((with_file(path), str(path)), (parse(TEXT), "KEY_A")):
+        (problem,) = missing(settings, env)
+        assert problem.message.endswith(f"{name} {why}")
+        assert "hush" not in problem.render()
+
+
+@pytest.mark.parametrize(
+    ("make", "why"), [(os.mkfifo, "not a regular file"), (os.mkdir, "Is a directory")]
+)
+def test_what_is_no_file_is_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None], why: str
+) -> None:
+    path = tmp_path / "key"
+    make(path)
+
+    (problem,) = missing(with_file(path), {})
+
+    assert problem.message.endswith(f"{path}: {why}")
+
+
+def test_a_device_is_not_read() -> None:
+    (problem,) = missing(with_file(Path("/dev/zero")), {})
+
+    assert problem.message.endswith("/dev/zero: not a regular file")

@@ -1,12 +1,12 @@
 """Whether the credentials that settings refer to are there. Looks, and never keeps what it sees."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import msgspec
 
 from fairlead.outside.config.problems import Mistake, Problem, quoted
 from fairlead.outside.config.settings import ProviderSettings, Settings
+from fairlead.outside.secret_files import flaw, read_secret
 from fairlead.types.catalog import Secret
 
 
@@ -59,10 +59,13 @@ def _missing_from(provider: ProviderSettings, env: Mapping[str, str]) -> Iterato
 
 
 def _trouble(secret: Secret, env: Mapping[str, str]) -> str:
-    """Why a credential is not there, or nothing."""
+    """Why there is no credential to use, or nothing. As ``Signers`` will find it."""
     if secret.env:
-        return "" if env.get(secret.env, "").strip() else f"{secret.env} is not set"
-    try:
-        return "" if Path(secret.file).read_bytes().strip() else f"{secret.file} is empty"
-    except OSError as error:
-        return f"{secret.file}: {error.strerror}"
+        text, none = env.get(secret.env, "").strip(), "is not set"
+    else:
+        try:
+            text, none = read_secret(secret.file), "is empty"
+        except OSError as error:
+            return f"{secret.file}: {error.strerror}"
+    why = flaw(text) if text else none
+    return f"{secret.env or secret.file} {why}" if why else ""
