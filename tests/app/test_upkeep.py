@@ -1,4 +1,5 @@
-"""A running gateway follows its file, its signal and its keys; what is wrong changes nothing."""
+"""A running gateway follows its file, its signal and its keys; what is wrong changes nothing. What
+has been on record for long enough is removed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from app.made import KNOWN, create_key, lines, revoke_key, server, status
+from app.made import KNOWN, create_key, lines, revoke_key, rows, server, status
 from fairlead.app.parts import Running, running
 from fairlead.app.sources import Sources, as_if_simulated
 from fairlead.app.upkeep import Upkeep
@@ -245,3 +246,44 @@ async def test_a_revoked_key_is_refused_and_leaves_no_open_door(kept: Kept) -> N
 
         assert await turns(kept, 401, key) < HALF_A_SECOND
         assert await status(kept.gateway.address) == 401
+
+
+# Old records.
+
+
+def on_record(kept: Kept) -> dict[str, int]:
+    return {
+        table: len(rows(kept.folder, f"SELECT * FROM {table}"))  # noqa: S608 - of this file
+        for table in ("exchange", "intent", "settle", "spend")
+    }
+
+
+async def test_records_are_kept_for_their_time(kept: Kept) -> None:
+    assert await status(kept.gateway.address) == 200
+    await kept.gateway.store.flush()
+
+    await kept.upkeep.forget()
+
+    assert on_record(kept) == {"exchange": 1, "intent": 1, "settle": 1, "spend": 2}
+    assert kept.said == []
+
+
+async def test_then_they_go_but_not_what_was_spent(kept: Kept) -> None:
+    assert await status(kept.gateway.address) == 200
+    await kept.gateway.store.flush()
+    kept.write(kept.setup.text().replace('"discover": false', '"keep": "1ms"'))
+    await kept.upkeep.reload()
+
+    async with chore(asyncio.ensure_future(kept.upkeep.forget_daily())):
+        await kept.next_said()
+
+    assert on_record(kept) == {"exchange": 0, "intent": 0, "settle": 0, "spend": 2}
+    assert kept.said[-1] == "removed from the records, older than server.keep: 3 rows"
+
+
+async def test_what_cannot_be_removed_is_told_and_stays(kept: Kept) -> None:
+    kept.gateway.store.write("ALTER TABLE exchange RENAME TO elsewhere")
+
+    await kept.upkeep.forget()
+
+    assert kept.said == ["error: old records stay, they cannot be removed: no such table: exchange"]

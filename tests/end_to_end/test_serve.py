@@ -241,6 +241,17 @@ def test_what_was_left_open_is_told_once(tmp_path: Path, setup: Setup, up: Scrip
         assert "killed" not in running.output.wait_for("(?s).*Try it:")[0]
 
 
+def test_what_is_old_is_forgotten_at_the_next_start(tmp_path: Path, setup: Setup) -> None:
+    with gateway(tmp_path, setup.text(), setup.secrets) as running:
+        assert ask(running.address, "small").status == 200
+    with closing(sqlite3.connect(tmp_path / "data" / "fairlead.db")) as connection, connection:
+        connection.execute("UPDATE exchange SET at_ms = at_ms - 91 * 86400000")
+
+    with gateway(tmp_path, setup.text(), setup.secrets) as running:
+        running.output.wait_for("older than server.keep: 1 rows")
+        assert rows(tmp_path / "data", "SELECT * FROM exchange") == []
+
+
 def test_told_to_stop_it_lets_a_stream_finish(tmp_path: Path, setup: Setup, up: Scripted) -> None:
     gate = Gate()
     up.on("small", stream(*FRAMES[:2], gate, *FRAMES[2:]))

@@ -63,6 +63,7 @@ async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], s
                     upkeep.follow_file(),
                     upkeep.follow_signal(told.again),
                     upkeep.follow_keys(),
+                    upkeep.forget_daily(),
                 )
             ]
             await _until(told.stop, chores)

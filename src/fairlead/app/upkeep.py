@@ -1,4 +1,4 @@
-"""Keeps a running gateway up to date with its configuration and its keys."""
+"""Keeps a running gateway up to date with its configuration and its keys, and forgets in time."""
 
 import asyncio
 import sqlite3
@@ -17,6 +17,7 @@ from fairlead.state.keys import keys_version, list_keys
 
 KEYS_EVERY_S = 0.25
 """Other processes make and revoke keys; we promise to notice within half a second."""
+FORGET_EVERY_S = 86_400.0
 OPENED_ONCE = ("listen", "data", "log", "max_body_bytes")
 """Fields of ServerSettings; the others count from the next reload on."""
 
@@ -29,6 +30,7 @@ class Upkeep:
         self._sources = sources
         self._running = running
         self._settings = loaded.settings
+        self._keep_ms = loaded.settings.server.keep_ms
         self._say = say
         self._reloading = asyncio.Lock()
 
@@ -58,6 +60,22 @@ class Upkeep:
                 self._tell("error", [f"keys cannot be read, the known ones stay: {error}"])
             await asyncio.sleep(KEYS_EVERY_S)
 
+    async def forget_daily(self) -> None:
+        while True:
+            await self.forget()
+            await asyncio.sleep(FORGET_EVERY_S)
+
+    async def forget(self) -> None:
+        """Requests that have been on record for long enough. What each key spent stays."""
+        before_ms = max(0, int(time() * 1000) - self._keep_ms)
+        try:
+            rows = await to_thread(self._running.store.prune, before_ms)
+        except sqlite3.Error as error:
+            self._tell("error", [f"old records stay, they cannot be removed: {error}"])
+            return
+        if rows:
+            self._tell("info", [f"removed from the records, older than server.keep: {rows} rows"])
+
     def _is_as_read(self) -> bool:
         """False: the file changed while we started, when nobody watched it yet."""
         try:
@@ -79,6 +97,7 @@ class Upkeep:
             new = replace(loaded.catalog, generation=old.generation + 1)
             lines = [*difference(old, new), *_at_next_start(self._settings, loaded.settings)]
             self._running.state.swap(new)
+            self._keep_ms = loaded.settings.server.keep_ms
         self._tell("info", ["reloaded", *lines] if lines else ["reloaded: nothing has changed"])
         self._tell("warning", (*loaded.settings.warnings, *unserved(new)))
 

@@ -37,7 +37,7 @@ routes:
     rules:
       - {when: {task: [code, mathematics], input_over: 20k}, models: claude-opus-5}
       - {models: ["gpt-*"], weights: {quality: 1, cost: 3}}
-server: {listen: "[::1]:4601", data: /var/lib/fairlead, max_body: 1MiB, discover: false}
+server: {listen: "[::1]:4601", data: /var/lib/fairlead, max_body: 1MiB, keep: 30d, discover: false}
 """
 
 
@@ -91,6 +91,7 @@ def test_server() -> None:
     assert parse(WHOLE).server == ServerSettings(
         listen=Listen("::1", 4601),
         data="/var/lib/fairlead",
+        keep_ms=30 * 86_400_000,
         max_body_bytes=1 << 20,
         discover=False,
     )
@@ -101,6 +102,7 @@ def test_nothing_written_is_all_defaults() -> None:
 
     assert (settings.providers, settings.models, settings.routes) == ((), (), ())
     assert settings.server.listen == Listen("127.0.0.1", 4600)
+    assert settings.server.keep_ms == 90 * 86_400_000
 
 
 @pytest.mark.parametrize(

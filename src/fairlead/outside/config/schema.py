@@ -217,6 +217,13 @@ SERVER: Table = {
     "data": Key(
         one(expanded), "path", "~/.local/share/fairlead", "Folder of the ledger and the journal."
     ),
+    "keep": Key(
+        one(units.some_milliseconds),
+        "duration",
+        "90d",
+        "How long requests stay on record.",
+        "keep_ms",
+    ),
     "baseline": Key(
         reference("model", name),
         "model",

@@ -68,6 +68,8 @@ class ServerSettings(Struct, frozen=True):
     listen: Listen = Listen()
     data: str = field(default_factory=default_data)
     """Folder of the ledger and the journal, ``~`` expanded."""
+    keep_ms: int = 90 * 86_400_000
+    """How long a request stays on record."""
     baseline: str = ""
     log: str = "stderr"
     """``stderr``, ``stdout``, ``none``, or a file."""

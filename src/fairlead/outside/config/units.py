@@ -18,6 +18,7 @@ MILLISECONDS: Mapping[str, int] = {
     "m": 60_000,
     "min": 60_000,
     "h": 3_600_000,
+    "d": 86_400_000,
 }
 BYTES: Mapping[str, int] = {
     "": 1,
@@ -56,8 +57,12 @@ def milliseconds(text: str) -> int:
     return whole(text, MILLISECONDS, "a duration, such as 250ms, 40s or 2m")
 
 
+def some_milliseconds(text: str) -> int:
+    return more_than_none(milliseconds(text))
+
+
 def seconds(text: str) -> float:
-    return more_than_none(milliseconds(text)) / 1000
+    return some_milliseconds(text) / 1000
 
 
 def some_bytes(text: str) -> int:
