@@ -97,6 +97,8 @@ def usd(nano_usd: int | None) -> str | None:
     """Exact decimal dollars, such as ``0.000123``; no float on the way."""
     if nano_usd is None:
         return None
+    if 0 < nano_usd < NANO_PER_USD:
+        return f"0.{nano_usd:09d}".rstrip("0")
     sign = "-" if nano_usd < 0 else ""
     whole, rest = divmod(abs(nano_usd), NANO_PER_USD)
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".")

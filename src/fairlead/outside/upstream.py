@@ -200,13 +200,17 @@ class _HttpReply:
             raise UpstreamError(Failure.STREAM_BROKEN, "the connection broke off") from error
 
     async def read(self, limit: int) -> bytes:
+        data = await self.chunk()
+        if data is None or (self._payload.at_eof() and len(data) <= limit):
+            return data or b""
         parts: list[bytes] = []
         size = 0
-        while (data := await self.chunk()) is not None:
+        while data is not None:
             size += len(data)
             if size > limit:
                 raise UpstreamError(Failure.BAD_SUCCESS, f"answer larger than {limit} bytes")
             parts.append(data)
+            data = await self.chunk()
         return b"".join(parts)
 
 

@@ -20,7 +20,11 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
         request.writer.output_size = 0
     try:
         if request.content.is_eof():
-            return await request.read()
+            # It is here already, as nearly all are: two coroutines fewer.
+            body = request.content.read_nowait()
+            if len(body) > limits.max_body_bytes:
+                raise _too_large(limits)
+            return body
         async with asyncio.timeout(limits.body_timeout_s):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:

@@ -14,6 +14,7 @@ SLOT_S, SLOTS = 3.0, 10
 FIRST_OPEN_S, LONGEST_OPEN_S = 5.0, 15.0
 """Short on purpose: an endpoint that is well again should not wait for us."""
 JITTER = 0.2
+NEVER_S = float("inf")
 PROBE_LEASE_S = 30.0
 """A probe of which nothing is heard for so long does not keep others out."""
 
@@ -56,6 +57,10 @@ class Breaker:
         self._opened_s = self._until_s = self._probe_until_s = 0.0
         self._trips = 0
 
+    @property
+    def is_closed(self) -> bool:
+        return not self._open
+
     def state(self, now_s: float) -> State:
         """While a probe is out it is open for everybody else."""
         if not self._open:
@@ -64,8 +69,10 @@ class Breaker:
 
     def changes_s(self, now_s: float) -> float:
         """When the state will next change by itself; infinity if not."""
+        if not self._open:
+            return NEVER_S
         change_s = max(self._until_s, self._probe_until_s)
-        return change_s if self._open and now_s < change_s else float("inf")
+        return change_s if now_s < change_s else NEVER_S
 
     def begin(self, now_s: float) -> bool:
         """Whether an attempt may go. In half open the first one becomes the probe."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from fairlead.decide.failover import RULES
-from fairlead.state.breaker import Breaker
+from fairlead.state.breaker import NEVER_S, Breaker
 from fairlead.types.catalog import Catalog, Endpoint
 from fairlead.types.decision import Vitals
 from fairlead.types.errors import Failure
@@ -50,8 +50,6 @@ FORGIVEN = 0.99
 AT_ONCE_SHARE = 0.9
 """An answer whose first token came this late came in one piece: that was not its first token."""
 FEW_TOKENS = 8
-
-NEVER_S = float("inf")
 
 
 class Record:
@@ -152,7 +150,7 @@ class Health:
         """Whether an attempt may go now. False while its breaker is open; in half open one may,
         and keeps the others out until it is observed or half a minute has passed."""
         record = self._records.get(key)
-        if record is None:
+        if record is None or record.breaker.is_closed:
             return True
         may = record.breaker.begin(now_s)
         self._touch(key, record, now_s)
@@ -215,7 +213,9 @@ class Health:
 
     def _touch(self, key: Key, record: Record, now_s: float) -> None:
         self._changed.add(key)
-        self._next_change_s = min(self._next_change_s, _changes_s(record, now_s))
+        changes_s = _changes_s(record, now_s)
+        if changes_s < self._next_change_s:
+            self._next_change_s = changes_s
 
     def _touch_all(self, endpoint: str) -> None:
         """Every credential of the endpoint, those that were never used too."""
@@ -257,7 +257,7 @@ def _average(known: float | None, seen: float) -> float:
 def _changes_s(record: Record, now_s: float) -> float:
     """When the record's vitals will next change by themselves."""
     changes_s = record.breaker.changes_s(now_s)
-    if record.success_now(now_s) < 1.0:
+    if record.success < 1.0 and record.success_now(now_s) < 1.0:
         changes_s = min(changes_s, now_s + FORGIVE_STEP_S)
     return changes_s
 
