@@ -55,7 +55,8 @@ async def test_with_nothing_found(tmp_path: Path) -> None:
     assert "SIMULATED" in text
     assert "OPENAI_API_KEY, ANTHROPIC_API_KEY" in text
     assert "fairlead init" in text
-    assert "sim-south: 4 models (sim-mid, sim-swift, sim-swift-2, sim-longview)" in text
+    assert "sim-north: 2 models (sim-large, sim-mid), at http://127.0.0.1:0 sim-south: " in text
+    assert "sim-south: 4 models (sim-mid, sim-swift, sim-swift-2, sim-longview), at " in text
 
 
 async def test_with_keys_in_the_environment(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_without_the_sdks_it_says_in_one_line_what_to_install(tmp_path: Path, mi
 
     assert (ran.status, ran.output) == (1, "")
     (line,) = ran.errors.splitlines()
-    assert "pip install 'fairlead[demo]'" in line
+    assert "pip install openai anthropic" in line
 
 
 @pytest.mark.parametrize(

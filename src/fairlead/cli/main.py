@@ -20,7 +20,7 @@ from fairlead.outside.discovery import Server, discover
 from fairlead.types.catalog import Catalog
 
 SDKS = ("openai", "anthropic")
-NO_SDKS = "the demo needs the official SDKs: pip install 'fairlead[demo]'"
+NO_SDKS = "the demo needs the official SDKs: pip install openai anthropic"
 
 program = typer.Typer(
     help="A gateway that sends each request to the model that fits it.",

@@ -24,6 +24,7 @@ from fairlead.outside.config import unserved
 from fairlead.outside.config.kinds import KINDS
 from fairlead.outside.config.settings import ProviderSettings
 from fairlead.outside.config.values import listen as parse_listen
+from fairlead.types.catalog import Endpoint
 from fairlead.types.errors import OurError
 
 SIMULATED = """\
@@ -111,22 +112,25 @@ def greeting(loaded: Loaded, running: Running, width: int) -> list[Text]:
 
 def _served(loaded: Loaded, width: int) -> Iterator[Text]:
     """A line for each provider that serves something."""
-    serves: dict[str, list[str]] = {}
+    serves: dict[str, list[Endpoint]] = {}
     for endpoint in loaded.catalog.endpoints:
-        serves.setdefault(endpoint.provider, []).append(endpoint.model.name)
+        serves.setdefault(endpoint.provider, []).append(endpoint)
     if not serves:
         yield Text(_wrapped(NOTHING, width), "red")
     settings = {provider.name: provider for provider in loaded.settings.providers}
-    for number, (name, models) in enumerate(serves.items()):
+    for number, (name, endpoints) in enumerate(serves.items()):
         heading = "" if number else "serving"
-        yield _row(heading, _provider(name, models, settings.get(name)), width)
+        yield _row(heading, _provider(name, endpoints, settings.get(name)), width)
 
 
-def _provider(name: str, models: Sequence[str], settings: ProviderSettings | None) -> str:
+def _provider(name: str, endpoints: Sequence[Endpoint], settings: ProviderSettings | None) -> str:
+    models = [endpoint.model.name for endpoint in endpoints]
     shown = models if len(models) <= NAMED + 1 else [*models[:NAMED], "..."]
     with_keys = ", ".join(secret.id for secret in settings.secrets) if settings else ""
     key = f", key {with_keys}" if with_keys else ""
-    return f"{name}: {counted(len(models), 'model')} ({', '.join(shown)}){key}"
+    # Simulated ones listen on a free port each: where to go to make them fail.
+    at = f", at {endpoints[0].base_url.removesuffix('/v1')}" if endpoints[0].simulated else ""
+    return f"{name}: {counted(len(models), 'model')} ({', '.join(shown)}){key}{at}"
 
 
 def _row(heading: str, text: str, width: int) -> Text:
