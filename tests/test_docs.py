@@ -15,6 +15,7 @@ from fairlead.types.errors import CLIENT_VIEW, Failure, GatewayError
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 HEADER = re.compile(r"x-fairlead-[a-z][a-z-]+[a-z]|x-should-retry|retry-after")
 
 
@@ -83,3 +84,18 @@ def test_every_rule_of_a_rejection_is_told() -> None:
     rules = {row[0] for row in (*FITNESS, *LIMITS, *HEALTH)} | {"policy", "zone", "model_list"}
 
     assert [rule for rule in rules if f"| `{rule}` |" not in page("routing.md")] == []
+
+
+def promised_tests() -> list[tuple[int, str, str]]:
+    """The number of the promise, the file and the name of the test."""
+    rows = re.findall(r"^\| (\d+) \|(.*)$", page("promises.md"), re.MULTILINE)
+    return [(int(number), *found) for number, row in rows for found in TEST.findall(row)]
+
+
+def test_every_promise_has_a_test() -> None:
+    assert {number for number, _, _ in promised_tests()} == set(range(1, 12))
+
+
+@pytest.mark.parametrize(("number", "file", "name"), promised_tests())
+def test_the_promised_tests_exist(number: int, file: str, name: str) -> None:
+    assert re.search(rf"^(async )?def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE)

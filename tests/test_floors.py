@@ -1,6 +1,7 @@
 """The architecture, as a test. To change the architecture, change this table first."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,21 @@ def test_there_is_one_client() -> None:
     }
 
     assert users == {"outside/connections.py", "outside/upstream.py"}
+
+
+def test_nothing_remote_is_needed() -> None:
+    """Promise 6: what is imported beside Python is these, and none of it talks to a store."""
+    parts = {
+        module.split(".")[0]
+        for path in FILES
+        for module in imports(ast.parse(path.read_text()))
+        if path.parts[-3:-1] != ("cli", "demo")  # the demo is a caller, with the vendors' SDKs
+    }
+
+    assert parts - sys.stdlib_module_names == {
+        *("aiohappyeyeballs", "aiohttp", "fairlead", "msgspec", "prometheus_client", "rich"),
+        *("typer", "uvloop", "watchfiles", "yaml"),
+    }
 
 
 @every_file
