@@ -301,7 +301,7 @@ def _exchanged(call: Call, errand: Errand, error: BaseException | None) -> Excha
         estimated_input_tokens=None if plan.task.needs else plan.task.input_tokens,
         workflow=call.headers.get("x-fairlead-workflow", "")[:MAX_NAME],
         step=call.headers.get("x-fairlead-step", "")[:MAX_NAME],
-        plan=as_json(plan),
+        plan=plan,
     )
 
 

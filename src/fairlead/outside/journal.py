@@ -3,15 +3,18 @@
 Holds who asked, who answered, what it cost and why; never a prompt, an answer or a secret.
 """
 
+from functools import partial
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
+from fairlead.decide.explain import as_json
 from fairlead.outside.group import Params
 from fairlead.outside.store import Store
 from fairlead.outside.text import storable
 from fairlead.types.chat import Usage
+from fairlead.types.decision import Plan
 from fairlead.types.errors import BadRequest, NotFound, Overloaded
 from fairlead.types.facts import Attempted, Exchanged, Fact, Refused
 
@@ -144,13 +147,11 @@ class Journal:
         """Entries that the store had no room for."""
 
     def __call__(self, fact: Fact) -> None:
-        try:
-            if isinstance(fact, Exchanged):
-                self._store.append(ADD, _exchanged(fact))
-            elif isinstance(fact, Refused):
-                self._store.append(ADD, _refused(fact))
-        except (Overloaded, UnicodeEncodeError):
-            self.lost += 1
+        if isinstance(fact, Exchanged | Refused):
+            try:
+                self._store.append_later(ADD, partial(self._row, fact))
+            except Overloaded:
+                self.lost += 1
 
     def find(self, request_id: str) -> Entry:
         """The entry with this id, or whose id alone begins with it. Raises NotFound, BadRequest
@@ -178,6 +179,13 @@ class Journal:
         """The dearest first."""
         rows = self._store.read(USAGE, {"by": by, "since_ms": since_ms})
         return [msgspec.convert(dict(row), UsageRow) for row in rows]
+
+    def _row(self, fact: Exchanged | Refused) -> Params | None:
+        try:
+            return _exchanged(fact) if isinstance(fact, Exchanged) else _refused(fact)
+        except UnicodeEncodeError:
+            self.lost += 1
+            return None
 
     def _entries(self, sql: str, params: Params | dict[str, str | int | None]) -> list[Entry]:
         rows = self._store.read(sql, params)
@@ -216,7 +224,7 @@ def _exchanged(fact: Exchanged) -> Params:
         storable(fact.workflow),
         storable(fact.step),
         msgspec.json.encode(fact.attempts).decode(),
-        fact.plan.decode(),
+        _json(fact.plan),
     )
 
 
@@ -230,8 +238,12 @@ def _refused(fact: Refused) -> Params:
         *(0, None, None),
         *(None, fact.total_ms, fact.total_ms),
         *(storable(fact.message), "", storable(fact.workflow), storable(fact.step)),
-        *("[]", fact.plan.decode()),
+        *("[]", _json(fact.plan)),
     )
+
+
+def _json(plan: Plan | bytes) -> str:
+    return (plan if isinstance(plan, bytes) else as_json(plan)).decode()
 
 
 LARGEST = 2**53

@@ -1,7 +1,7 @@
 """One line of JSON for each request: a sink. Never a prompt, an answer or a secret.
 
-The loop only builds the line; a thread writes, ten times a second at most. When whoever reads the
-stream falls behind, lines are dropped and counted, and nothing waits.
+The loop only gathers the line; a thread encodes and writes, ten times a second at most. When
+whoever reads the stream falls behind, lines are dropped and counted, and nothing waits.
 """
 
 import sys
@@ -68,7 +68,7 @@ class Log:
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._stream = stream or sys.stderr.buffer
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[Line | Note] = deque()
         self._wake, self._stop = Event(), Event()
         self._encode = msgspec.json.Encoder().encode
         self.lost = 0
@@ -94,7 +94,7 @@ class Log:
         if len(self._lines) >= MOST_LINES:
             self.lost += 1
             return
-        self._lines.append(printable(self._encode(line)))
+        self._lines.append(line)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -104,7 +104,8 @@ class Log:
             self._stop.wait(WRITE_EVERY_S)
             self._wake.clear()
             # Only this thread takes lines away: so many are there, or more.
-            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            taken = [self._lines.popleft() for _ in range(len(self._lines))]
+            lines = [printable(self._encode(line)) for line in taken]
             try:
                 self._stream.write(b"\n".join([*lines, b""]))
                 self._stream.flush()

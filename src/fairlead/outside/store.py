@@ -64,6 +64,7 @@ class Store:
         self._max_rows = max_rows
         self._waiting = 0
         self._group = Group()
+        self._unmade: list[tuple[str, Callable[[], Params | None]]] = []
         self._urgent = self._lingering = False
         self._queue: SimpleQueue[Group | None] = SimpleQueue()
         self._loop = loop
@@ -83,14 +84,15 @@ class Store:
         The statement ends in ``VALUES (?, ...)`` and bears repetition (``INSERT OR IGNORE``).
         Rows of different statements may change places within a group.
         """
-        if self._waiting >= self._max_rows:
-            raise Overloaded(f"{self._waiting} records wait to be stored")
-        loop = self._running()
-        self._waiting += 1
+        self._make_room()
         self._group.add(statement, params)
-        if not self._urgent and not self._lingering:
-            self._lingering = True
-            loop.call_later(LINGER_S, self._linger_over)
+
+    def append_later(self, statement: str, make: Callable[[], Params | None]) -> None:
+        """As ``append``, but the row is made when its group is handed over, in a row with others:
+        one by one, between two requests, they take twice as long. ``make`` must not raise, and
+        may think better of it: None. Raises Overloaded."""
+        self._make_room()
+        self._unmade.append((statement, make))
 
     def append_durable(self, statement: str, params: Params) -> "Future[None]":
         """Store a row now. The future resolves once it is on disk, or holds Overloaded.
@@ -144,6 +146,16 @@ class Store:
         await to_thread(self._thread.join)
         os.close(self._lock)
 
+    def _make_room(self) -> None:
+        """For a row that nobody waits for."""
+        if self._waiting >= self._max_rows:
+            raise Overloaded(f"{self._waiting} records wait to be stored")
+        loop = self._running()
+        self._waiting += 1
+        if not self._urgent and not self._lingering:
+            self._lingering = True
+            loop.call_later(LINGER_S, self._linger_over)
+
     def _running(self) -> AbstractEventLoop:
         if self._loop is None:
             raise Overloaded("the store is closed")
@@ -160,6 +172,13 @@ class Store:
 
     def _hand_over(self) -> None:
         self._urgent = False
+        unmade, self._unmade = self._unmade, []
+        for statement, make in unmade:
+            row = make()
+            if row is None:
+                self._waiting -= 1
+            else:
+                self._group.add(statement, row)
         if self._group.rows or self._group.waiters:
             self._queue.put(self._group)
             self._group = Group()

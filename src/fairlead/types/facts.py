@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from fairlead.types.chat import FinishReason, Usage
+from fairlead.types.decision import Plan
 
 Basis = Literal[
     "provider_usage",
@@ -90,8 +91,8 @@ class Exchanged(Struct, frozen=True):
     """Of text alone, so that it can be held against what was reported; None with anything else."""
     workflow: str = ""
     step: str = ""
-    plan: bytes = b""
-    """The plan as JSON, for explain by request id."""
+    plan: Plan | bytes = b""
+    """For explain by request id; as JSON, or as it is for whoever keeps it to write."""
 
 
 class Refused(Struct, frozen=True):
