@@ -22,7 +22,7 @@ from fairlead.state.keys import LOCAL
 from fairlead.types.catalog import Timeouts
 from fairlead.types.decision import Grant
 from fairlead.types.decision import Limits as KeyLimits
-from fairlead.types.errors import OurError
+from fairlead.types.errors import OurError, UpstreamError
 from servers import canned
 from servers.inprocess import QUICK, Served, at, secret_of, serving
 from servers.scripted import (
@@ -289,6 +289,19 @@ async def test_the_deadline_is_one_for_all_attempts(up: Scripted, tmp_path: Path
 
     assert (got.status, up.asked("b")) == (504, [])
     assert 0.1 <= took_s < 1.0
+
+
+async def test_the_deadline_counts_from_arrival(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", silent())
+    body = b'{"model":"list","messages":[{"role":"user","content":"Hello."}]}'
+
+    async with serving(tmp_path, up, at(up, "a"), deadline_s=20.0) as served:
+        began_s = monotonic()
+        late = replace(call(served, body), arrived_s=began_s - 19.9)
+        with pytest.raises(UpstreamError, match="no answer in time"):
+            await served.gateway.answer(late)
+
+    assert monotonic() - began_s < 10.0
 
 
 async def test_a_request_may_ask_for_a_shorter_deadline(up: Scripted, tmp_path: Path) -> None:
