@@ -7,7 +7,7 @@ tells ledger, health, journal, log and metrics what happened. Knows no HTTP serv
 
 from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from time import monotonic
 
 import msgspec
@@ -169,18 +169,19 @@ class Exchange:
         encoder: Encoder | None = None
         began = False
         try:
-            async with aclosing(events):
-                async for event in events:
+            async for event in events:
+                if encoder is None:
                     # Only now is it known who answers.
-                    encoder = encoder or self._dialect.encoder(self._errand.request, self._reply())
-                    piece = encoder.encode(event)
-                    if isinstance(event, End):
-                        self._finish(None)
-                        await self._on_disk()
-                    if piece:
-                        began = True
-                        yield piece
+                    encoder = self._dialect.encoder(self._errand.request, self._reply())
+                piece = encoder.encode(event)
+                if isinstance(event, End):
+                    self._finish(None)
+                    await self._on_disk()
+                if piece:
+                    began = True
+                    yield piece
         except GatewayError as error:
+            await events.aclose()
             self._finish(error)
             with suppress(Overloaded):  # then that is the error
                 await self._on_disk()
@@ -188,6 +189,8 @@ class Exchange:
                 yield encoder.error(error)
             raise
         except BaseException as error:
+            # The attempt settles as it closes, and is then part of what happened.
+            await events.aclose()
             self._finish(error)
             raise
 
