@@ -20,7 +20,7 @@ RIGHT = (0, 5, 6, 7)
 """Columns whose content is aligned to the right."""
 HEADINGS = ("", "step", "task", "model", "provider", "try", "cost", "time")
 SIMULATED = "A real gateway and the official SDKs; the models and their prices are simulated."
-NEXT = "Now with models of your own: `fairlead serve`."
+NEXT = "Now with models of your own: `make serve`, or `fairlead serve` once installed."
 TINTS = {"sim-large": "magenta", "sim-mid": "cyan", "sim-local": "yellow"}
 TINT = "green"
 """Of the small and cheap models."""
