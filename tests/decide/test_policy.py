@@ -115,18 +115,29 @@ def test_routes_of_a_key(routes: tuple[str, ...], asked: str, allowed: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("caller", "name", "is_route", "expected"),
+    ("caller", "name", "expected"),
     [
-        (ANYONE, "auto", True, True),
-        (Caller("k", "k", routes=("best",)), "auto", True, False),
-        (Caller("k", "k", models=("small",)), "auto", True, True),
-        (Caller("k", "k", models=("small",)), "small", False, True),
-        (Caller("k", "k", models=("small",)), "mid", False, False),
-        (Caller("k", "k", routes=("auto",), models=("small",)), "small", False, False),
+        pytest.param(ANYONE, "auto", True, id="any-route"),
+        pytest.param(ANYONE, "small", True, id="any-model"),
+        pytest.param(ANYONE, "nobody", False, id="nothing-of-this-name"),
+        pytest.param(Caller("k", "k", routes=("best",)), "auto", False, id="not-this-route"),
+        pytest.param(
+            Caller("k", "k", routes=("best",)), "small", False, id="nor-a-model"
+        ),
+        pytest.param(Caller("k", "k", routes=("sm*",)), "small", True, id="by-its-beginning"),
+        pytest.param(Caller("k", "k", models=("mid",)), "auto", True, id="a-route-is-for-all"),
+        pytest.param(Caller("k", "k", models=("mid",)), "small", False, id="not-this-model"),
+        pytest.param(Caller("k", "k", models=("acme/*",)), "mid", True, id="by-its-endpoint"),
+        pytest.param(Caller("k", "k", models=("acme/*",)), "small", False, id="not-its-endpoint"),
+        pytest.param(Caller("k", "k", zones=("local",)), "tiny", True, id="in-its-zone"),
+        pytest.param(Caller("k", "k", zones=("local",)), "mid", False, id="in-no-zone-of-its"),
+        pytest.param(
+            Caller("k", "k", models=("mid",), zones=("local",)), "tiny", False, id="both-must-hold"
+        ),
     ],
 )
-def test_what_a_key_is_shown(caller: Caller, name: str, is_route: bool, expected: bool) -> None:
-    assert may_ask(caller, name, is_route=is_route) is expected
+def test_what_a_key_is_shown(caller: Caller, name: str, expected: bool) -> None:
+    assert may_ask(caller, name, EVERYTHING) is expected
 
 
 TASK = Task("extract", 0.4, 1_000, 100, needs=frozenset({"tools", "image", "json_schema"}))

@@ -163,6 +163,19 @@ def test_a_bad_limit_is_refused_by_name(key: str, value: str) -> None:
     assert in_header.value.param == header
 
 
+@pytest.mark.parametrize("name", ["x-fairlead-zones", "X-Fairlead-Zonne", "x-fairlead-"])
+def test_a_misspelt_header_is_not_ignored(name: str) -> None:
+    with pytest.raises(BadRequest, match="is not known; known are x-fairlead-zone, ") as refused:
+        wire.narrowing_from_headers({name: "local"})
+    assert refused.value.param == name.lower()
+
+
+def test_headers_for_the_record_ask_for_nothing() -> None:
+    headers = {"x-fairlead-workflow": "w", "X-Fairlead-Step": "s", "x-fairlead-explain": "1"}
+
+    assert wire.narrowing_from_headers({**headers, "x-other": "1"}) == Narrowing()
+
+
 @pytest.mark.parametrize("metadata", [{"fairlead.zones": "eu"}, {"fairlead.zone": ["eu"]}])
 def test_a_misspelt_limit_is_not_ignored(metadata: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match=r"fairlead\.zone"):

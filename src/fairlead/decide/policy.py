@@ -30,11 +30,16 @@ def route_for(request: Request, caller: Caller, catalog: Catalog) -> Route:
     return route
 
 
-def may_ask(caller: Caller, name: str, *, is_route: bool) -> bool:
-    """Whether a name belongs on the list of what this caller can ask for."""
+def may_ask(caller: Caller, name: str, catalog: Catalog) -> bool:
+    """Whether a name belongs on the list of what this caller can ask for: the key allows the name,
+    and one of the endpoints behind it. What a route leads to depends on the request."""
     if caller.routes and not _listed(name, caller.routes):
         return False
-    return is_route or not caller.models or _listed(name, caller.models)
+    return name in catalog.routes or any(
+        (not caller.models or position(endpoint, caller.models) is not None)
+        and (not caller.zones or endpoint.zone in caller.zones)
+        for endpoint in catalog.by_name.get(name, ())
+    )
 
 
 def rule_for(route: Route, task: Task) -> Rule:

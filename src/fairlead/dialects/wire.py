@@ -177,10 +177,18 @@ def narrowing(metadata: Mapping[str, Any]) -> tuple[Narrowing, dict[str, Any]]:
 def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
     """Read ``x-fairlead-zone``, ``-models``, ``-max-cost``, ``-max-latency``, ``-deadline``.
 
-    ``headers`` have lower-case names. Raises BadRequest for a bad value.
+    Raises BadRequest for a bad value and for an unknown ``x-fairlead-`` header: a limit that is
+    misspelt must not be ignored.
     """
+    ours = [name for name in headers if name[:1] in "xX" and name.lower().startswith(HEADER_PREFIX)]
+    if not ours:
+        return Narrowing()
+    for name in ours:
+        if name.lower() not in KNOWN_HEADERS:
+            known = ", ".join(KNOWN_HEADERS)
+            raise BadRequest(f"{name.lower()} is not known; known are {known}.", param=name.lower())
     wishes = {wish: headers[name] for wish, name in IN_HEADERS.items() if name in headers}
-    return _narrowing(wishes, IN_HEADERS) if wishes else Narrowing()
+    return _narrowing(wishes, IN_HEADERS)
 
 
 def narrower(a: Narrowing, b: Narrowing) -> Narrowing:
@@ -208,6 +216,8 @@ ACCEPTED = {
 }
 IN_METADATA = {wish: f"metadata.{METADATA_PREFIX}{wish}" for wish in ACCEPTED}
 IN_HEADERS = {wish: HEADER_PREFIX + wish.replace("_", "-") for wish in ACCEPTED}
+FOR_THE_RECORD = tuple(HEADER_PREFIX + name for name in ("workflow", "step", "explain"))
+KNOWN_HEADERS = (*IN_HEADERS.values(), *FOR_THE_RECORD)
 
 
 def _narrowing(wishes: Mapping[str, str], places: Mapping[str, str]) -> Narrowing:

@@ -140,8 +140,8 @@ class Admin:
     def _visible(self, request: web.BaseRequest) -> list[Listed]:
         """What this key may ask for."""
         caller = self._state.keys.identify(credential(request.headers))
-        rows = listed(self._state.registry.catalog)
-        return [row for row in rows if may_ask(caller, row[0], is_route=row[1] is None)]
+        catalog = self._state.registry.catalog
+        return [row for row in listed(catalog) if may_ask(caller, row[0], catalog)]
 
     def _is_anthropic(self, request: web.BaseRequest) -> bool:
         return _dialect(request) == "anthropic_messages"
