@@ -20,10 +20,10 @@ from fairlead.decide.plan import Considered, baseline_nano_usd
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Dialect, Encoder
 from fairlead.dialects.dialect import Reply as ReplyFacts
-from fairlead.dialects.wire import narrower, narrowing_from_headers, splice
+from fairlead.dialects.wire import NOT_NARROWED, narrower, narrowing_from_headers, splice
 from fairlead.dispatch import Carried, Dispatch, Errand
 from fairlead.state import State
-from fairlead.types.chat import End, Event, Narrowing, Request, Usage
+from fairlead.types.chat import End, Event, Request, Usage
 from fairlead.types.decision import Caller
 from fairlead.types.errors import (
     BadRequest,
@@ -116,13 +116,14 @@ class Gateway:
     def _finished(self, errand: Errand, fact: Exchanged) -> None:
         self._tell(fact)
         self._state.observe(fact, monotonic())
-        task, used = errand.plan.task, [attempted.usage for attempted in fact.attempts]
-        self._state.limits.correct(
-            errand.caller,
-            task.input_tokens + task.output_tokens,
-            sum([usage.input_tokens + usage.output_tokens for usage in used if usage]),
-            monotonic(),
-        )
+        if errand.caller.limits.tokens_per_minute is not None:
+            task, used = errand.plan.task, [attempted.usage for attempted in fact.attempts]
+            self._state.limits.correct(
+                errand.caller,
+                task.input_tokens + task.output_tokens,
+                sum([usage.input_tokens + usage.output_tokens for usage in used if usage]),
+                monotonic(),
+            )
 
     def _tell(self, fact: Fact) -> None:
         for sink in self._sinks:
@@ -250,7 +251,7 @@ def _narrowed(request: Request, call: Call) -> Request:
     if len(request.model) > MAX_NAME:
         raise BadRequest(f"model: no name has more than {MAX_NAME} characters", param="model")
     asked = narrowing_from_headers(call.headers)
-    if asked == Narrowing():
+    if asked is NOT_NARROWED:
         return request
     return msgspec.structs.replace(request, narrowing=narrower(request.narrowing, asked))
 

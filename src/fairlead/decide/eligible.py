@@ -141,7 +141,7 @@ def _longest_tokens(request: Request, task: Task) -> int:
 
 def _tokens_at(model: Model, tokens: int, view: View) -> int:
     """An estimate, corrected by what was learned of the model's own tokens."""
-    learned = view.chars_per_token.get(model.name) if view.chars_per_token else None
+    learned = view.chars_per_token.get(model.name)
     return tokens if learned is None else int(tokens * CHARS_PER_TOKEN / learned) + 1
 
 
@@ -230,7 +230,7 @@ def _price_unknown(offer: Offer, question: Question) -> str | None:
 
 def _budget(offer: Offer, question: Question) -> str | None:
     left, worst = question.view.affordable_nano_usd, offer.worst_nano_usd
-    if left is None or worst is None or worst <= max(left, 0):
+    if left is None or worst is None or worst <= left or worst == 0:
         return None
     return f"may cost {usd(worst)} USD, the budget has {usd(max(left, 0))} left"
 
@@ -320,15 +320,17 @@ def _charges(model: Model, question: Question) -> tuple[int | None, int | None, 
     if request.operation == "count":
         # Counting is free: https://docs.anthropic.com/en/docs/build-with-claude/token-counting
         return 0, 0, None
-    tokens = _tokens_at(model, task.input_tokens, view)
-    most_input = padded(tokens)
+    tokens = task.input_tokens
+    if view.chars_per_token:
+        tokens = _tokens_at(model, tokens, view)
+    most_input = tokens + tokens * MARGIN_PERCENT // 100
     # Near the threshold of a tier the dearer one is assumed.
     rates = rates_on(model, view.today, most_input)
     expected = expected_nano_usd(rates, tokens, task.output_tokens)
     most_output = _most_output(model, question, most_input)
     worst = worst_nano_usd(rates, most_input, most_output)
     left = view.affordable_nano_usd
-    if rates is None or left is None or worst is None or worst <= max(left, 0):
+    if rates is None or left is None or worst is None or worst <= left or worst == 0:
         return expected, worst, None
     if request.max_output_tokens is None and request.operation == "chat":
         cap = affordable_output(rates, most_input, left)

@@ -142,6 +142,7 @@ def original_tool_names(names: Iterable[str]) -> dict[str, str]:
 
 METADATA_PREFIX = "fairlead."
 HEADER_PREFIX = "x-fairlead-"
+NOT_NARROWED = Narrowing()
 NOWHERE = ("",)
 """A list that nothing matches: what is left of two lists with nothing in common."""
 
@@ -182,7 +183,7 @@ def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
     """
     ours = [name for name in headers if name[:1] in "xX" and name.lower().startswith(HEADER_PREFIX)]
     if not ours:
-        return Narrowing()
+        return NOT_NARROWED
     for name in ours:
         if name.lower() not in KNOWN_HEADERS:
             known = ", ".join(KNOWN_HEADERS)

@@ -6,6 +6,8 @@ WEIGHT = 0.05
 """Of one answer in the moving average: a few dozen make it settle."""
 LEAST, MOST = 1.0, 10.0
 """Characters per token; beyond these the usage was not of the text that was counted."""
+NOTHING_NEW = 0.01
+"""An answer that differs so little from what is known teaches nothing."""
 ENOUGH_TOKENS = 20
 """Shorter prompts are mostly the chat template."""
 
@@ -19,9 +21,15 @@ class Learned:
         if tokens < ENOUGH_TOKENS:
             return
         seen = min(max(chars / tokens, LEAST), MOST)
-        known = self._chars_per_token.get(model, seen)
+        known = self._chars_per_token.get(model)
+        if known is None:
+            learned = seen
+        elif abs(seen - known) < NOTHING_NEW * known:
+            return
+        else:
+            learned = known + WEIGHT * (seen - known)
         # Replaced, never changed: a View may hold the old one.
-        self._chars_per_token = {**self._chars_per_token, model: known + WEIGHT * (seen - known)}
+        self._chars_per_token = {**self._chars_per_token, model: learned}
 
     def chars_per_token(self) -> Mapping[str, float]:
         """By model name; a model that was not asked yet is absent."""
