@@ -145,3 +145,14 @@ def test_a_reader_that_is_gone_is_survived() -> None:
         made.close()
 
     assert made.lost == 1
+
+
+def test_a_line_that_cannot_be_written_is_counted_and_the_next_one_is() -> None:
+    stream = io.BytesIO()
+    made = Log(stream)
+    made(exchanged(reason="\udcff"))
+    made(exchanged(request_id="r2"))
+    made.close()
+
+    assert made.lost == 1
+    assert msgspec.json.decode(stream.getvalue())["request_id"] == "r2"

@@ -38,7 +38,7 @@ IMAGE_TOKENS = 1_000
 FOREIGN_TOKENS = 1_500
 """For a document or a recording, whose length only its own dialect could tell."""
 MESSAGE_TOKENS = 4
-CLIP = 400
+CLIP = 300
 """Characters kept of each end of a text."""
 OPENING_WORDS, CLOSING_WORDS = 16, 12
 """Instructions stand first or last: there a word counts twice."""

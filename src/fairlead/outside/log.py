@@ -1,6 +1,6 @@
 """One line of JSON for each request: a sink. Never a prompt, an answer or a secret.
 
-The loop only gathers the line; a thread encodes and writes, ten times a second at most. When
+The loop only gathers facts; a thread makes lines of them, ten times a second at most. When
 whoever reads the stream falls behind, lines are dropped and counted, and nothing waits.
 """
 
@@ -17,7 +17,8 @@ from fairlead.outside.text import printable, storable
 from fairlead.types.facts import Exchanged, Fact, Refused
 
 WRITE_EVERY_S = 0.1
-MOST_LINES = 10_000
+MOST_LINES = 4_000
+"""A dozen megabytes, while whoever reads the stream stands still."""
 
 Level = Literal["info", "warning", "error"]
 
@@ -68,7 +69,7 @@ class Log:
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._stream = stream or sys.stderr.buffer
-        self._lines: deque[Line | Note] = deque()
+        self._lines: deque[Exchanged | Refused | Note] = deque()
         self._wake, self._stop = Event(), Event()
         self._encode = msgspec.json.Encoder().encode
         self.lost = 0
@@ -76,10 +77,8 @@ class Log:
         self._thread.start()
 
     def __call__(self, fact: Fact) -> None:
-        if isinstance(fact, Exchanged):
-            self._add(_exchanged(fact))
-        elif isinstance(fact, Refused):
-            self._add(_refused(fact))
+        if isinstance(fact, Exchanged | Refused):
+            self._add(fact)
 
     def note(self, level: Level, message: str, at_ms: int) -> None:
         self._add(Note(_moment(at_ms), level, storable(message)))
@@ -90,13 +89,20 @@ class Log:
         self._wake.set()
         self._thread.join(1.0)
 
-    def _add(self, line: Line | Note) -> None:
+    def _add(self, line: Exchanged | Refused | Note) -> None:
         if len(self._lines) >= MOST_LINES:
             self.lost += 1
             return
         self._lines.append(line)
         if not self._wake.is_set():
             self._wake.set()
+
+    def _written(self, told: Exchanged | Refused | Note) -> bytes:
+        try:
+            return printable(self._encode(_line(told)))
+        except UnicodeEncodeError:  # a lone surrogate in a name from a file
+            self.lost += 1
+            return b""
 
     def _write_lines(self) -> None:
         while not self._stop.is_set():
@@ -105,12 +111,18 @@ class Log:
             self._wake.clear()
             # Only this thread takes lines away: so many are there, or more.
             taken = [self._lines.popleft() for _ in range(len(self._lines))]
-            lines = [printable(self._encode(line)) for line in taken]
+            lines = [line for each in taken if (line := self._written(each))]
             try:
                 self._stream.write(b"\n".join([*lines, b""]))
                 self._stream.flush()
             except (OSError, ValueError):  # the reader is gone, or the stream is closed
                 self.lost += len(lines)
+
+
+def _line(told: Exchanged | Refused | Note) -> Line | Note:
+    if isinstance(told, Exchanged):
+        return _exchanged(told)
+    return _refused(told) if isinstance(told, Refused) else told
 
 
 def _exchanged(fact: Exchanged) -> Line:
