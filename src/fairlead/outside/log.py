@@ -1,6 +1,6 @@
 """One line of JSON for each request: a sink. Never a prompt, an answer or a secret.
 
-The loop only gathers facts; a thread makes lines of them, ten times a second at most. When
+The loop only gathers lines; a thread encodes and writes, ten times a second at most. When
 whoever reads the stream falls behind, lines are dropped and counted, and nothing waits.
 """
 
@@ -17,8 +17,7 @@ from fairlead.outside.text import printable, storable
 from fairlead.types.facts import Exchanged, Fact, Refused
 
 WRITE_EVERY_S = 0.1
-MOST_LINES = 4_000
-"""A dozen megabytes, while whoever reads the stream stands still."""
+MOST_LINES = 10_000
 
 Level = Literal["info", "warning", "error"]
 
@@ -69,7 +68,7 @@ class Log:
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._stream = stream or sys.stderr.buffer
-        self._lines: deque[Exchanged | Refused | Note] = deque()
+        self._lines: deque[Line | Note] = deque()
         self._wake, self._stop = Event(), Event()
         self._encode = msgspec.json.Encoder().encode
         self.lost = 0
@@ -77,8 +76,10 @@ class Log:
         self._thread.start()
 
     def __call__(self, fact: Fact) -> None:
-        if isinstance(fact, Exchanged | Refused):
-            self._add(fact)
+        if isinstance(fact, Exchanged):
+            self._add(_exchanged(fact))
+        elif isinstance(fact, Refused):
+            self._add(_refused(fact))
 
     def note(self, level: Level, message: str, at_ms: int) -> None:
         self._add(Note(_moment(at_ms), level, storable(message)))
@@ -89,7 +90,7 @@ class Log:
         self._wake.set()
         self._thread.join(1.0)
 
-    def _add(self, line: Exchanged | Refused | Note) -> None:
+    def _add(self, line: Line | Note) -> None:
         if len(self._lines) >= MOST_LINES:
             self.lost += 1
             return
@@ -97,9 +98,9 @@ class Log:
         if not self._wake.is_set():
             self._wake.set()
 
-    def _written(self, told: Exchanged | Refused | Note) -> bytes:
+    def _written(self, line: Line | Note) -> bytes:
         try:
-            return printable(self._encode(_line(told)))
+            return printable(self._encode(line))
         except UnicodeEncodeError:  # a lone surrogate in a name from a file
             self.lost += 1
             return b""
@@ -111,18 +112,12 @@ class Log:
             self._wake.clear()
             # Only this thread takes lines away: so many are there, or more.
             taken = [self._lines.popleft() for _ in range(len(self._lines))]
-            lines = [line for each in taken if (line := self._written(each))]
+            lines = [written for line in taken if (written := self._written(line))]
             try:
                 self._stream.write(b"\n".join([*lines, b""]))
                 self._stream.flush()
             except (OSError, ValueError):  # the reader is gone, or the stream is closed
                 self.lost += len(lines)
-
-
-def _line(told: Exchanged | Refused | Note) -> Line | Note:
-    if isinstance(told, Exchanged):
-        return _exchanged(told)
-    return _refused(told) if isinstance(told, Refused) else told
 
 
 def _exchanged(fact: Exchanged) -> Line:
