@@ -53,7 +53,10 @@ def consider(request: Request, caller: Caller, view: View) -> Considered:
         considered = _with_heirs(considered, request, heirs, view)
     if not considered.attempts:
         return considered
-    return replace(considered, plan=plan.plan(considered, request, view))
+    planned = plan.plan(considered, request, view)
+    return Considered(
+        route, rule, task, grant, considered.attempts, considered.rejected, plan=planned
+    )
 
 
 def _with_heirs(

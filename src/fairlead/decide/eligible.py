@@ -5,6 +5,7 @@ time can heal (breakers, rate gates) is asked last, so that whoever fails there 
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from msgspec import Struct
 
@@ -36,6 +37,7 @@ COUNTING_DIALECTS = frozenset({"anthropic_messages"})
 HEALTHY = Vitals()
 
 
+Checks = tuple[tuple[str, Callable[[Endpoint, "Question"], str | None]], ...]
 Terms = tuple[tuple[str, Callable[["Offer", "Question"], str | None]], ...]
 
 
@@ -53,8 +55,10 @@ class Question(Struct, frozen=True):
     """Room the answer needs: what was asked for, else what is expected."""
     uncrossable: str
     """What of the request only its own dialect can carry; empty when all can cross."""
-    terms: Terms
-    """What an offer must meet: nothing but health, unless a budget or the request sets limits."""
+    fitness: Checks
+    """Rules of FITNESS that this request can fail at: most requests ask for nothing special."""
+    limits: Terms
+    """Rules of LIMITS that a budget or the request sets."""
 
 
 class Offer(Struct, frozen=True):
@@ -106,21 +110,25 @@ def padded(tokens: int) -> int:
 
 def _question(request: Request, task: Task, view: View) -> Question:
     asked, wishes = request.max_output_tokens, request.narrowing
-    limited = (
-        view.affordable_nano_usd is not None
-        or wishes.max_cost_nano_usd is not None
-        or wishes.max_latency_ms is not None
-    )
+    capabilities, modalities = task.needs - MODALITIES, task.needs & MODALITIES
+    uncrossable = _uncrossable(request)
     return Question(
         request=request,
         task=task,
         view=view,
-        capabilities=task.needs - MODALITIES,
-        modalities=task.needs & MODALITIES,
+        capabilities=capabilities,
+        modalities=modalities,
         longest_tokens=_longest_tokens(request, task),
         answer_tokens=task.output_tokens if asked is None else asked,
-        uncrossable=_uncrossable(request),
-        terms=LIMITS + HEALTH if limited else HEALTH,
+        uncrossable=uncrossable,
+        fitness=_fitness(
+            bool(uncrossable), bool(modalities), bool(capabilities), asked is not None
+        ),
+        limits=_limits(
+            wishes.max_cost_nano_usd is not None,
+            view.affordable_nano_usd is not None,
+            wishes.max_latency_ms is not None,
+        ),
     )
 
 
@@ -259,7 +267,7 @@ def _whose(offer: Offer) -> str:
     return f"{offer.secret.id}: " if offer.secret else ""
 
 
-FITNESS: tuple[tuple[str, Callable[[Endpoint, Question], str | None]], ...] = (
+FITNESS: Checks = (
     ("dialect", _operation),
     ("dialect", _crossing),
     ("modality", _modality),
@@ -282,8 +290,30 @@ HEALTH: Terms = (
 """Rules in the order in which they are asked, by the word in ``Rejected.rule``."""
 
 
+@cache
+def _fitness(crossing: bool, modality: bool, capability: bool, output: bool) -> Checks:
+    at_stake: dict[object, bool] = {
+        _crossing: crossing,
+        _modality: modality,
+        _capability: capability,
+        _output: output,
+    }
+    return tuple([row for row in FITNESS if at_stake.get(row[1], True)])
+
+
+@cache
+def _limits(cost: bool, budget: bool, latency: bool) -> Terms:
+    at_stake: dict[object, bool] = {
+        _price: cost,
+        _price_unknown: cost or budget,
+        _budget: budget,
+        _latency: latency,
+    }
+    return tuple([row for row in LIMITS if at_stake[row[1]]])
+
+
 def _unfit(endpoint: Endpoint, question: Question) -> Rejected | None:
-    for rule, check in FITNESS:
+    for rule, check in question.fitness:
         reason = check(endpoint, question)
         if reason is not None:
             return Rejected(endpoint.name, rule, reason)
@@ -291,7 +321,10 @@ def _unfit(endpoint: Endpoint, question: Question) -> Rejected | None:
 
 
 def _unwilling(offer: Offer, question: Question) -> Rejected | None:
-    for rule, check in question.terms:
+    vitals = offer.vitals
+    well = vitals.state == "closed" and not vitals.retired
+    well = well and vitals.gate_until_s <= question.view.now_s
+    for rule, check in question.limits if well else question.limits + HEALTH:
         reason = check(offer, question)
         if reason is not None:
             return Rejected(offer.endpoint.name, rule, reason)
