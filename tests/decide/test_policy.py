@@ -121,9 +121,7 @@ def test_routes_of_a_key(routes: tuple[str, ...], asked: str, allowed: bool) -> 
         pytest.param(ANYONE, "small", True, id="any-model"),
         pytest.param(ANYONE, "nobody", False, id="nothing-of-this-name"),
         pytest.param(Caller("k", "k", routes=("best",)), "auto", False, id="not-this-route"),
-        pytest.param(
-            Caller("k", "k", routes=("best",)), "small", False, id="nor-a-model"
-        ),
+        pytest.param(Caller("k", "k", routes=("best",)), "small", False, id="nor-a-model"),
         pytest.param(Caller("k", "k", routes=("sm*",)), "small", True, id="by-its-beginning"),
         pytest.param(Caller("k", "k", models=("mid",)), "auto", True, id="a-route-is-for-all"),
         pytest.param(Caller("k", "k", models=("mid",)), "small", False, id="not-this-model"),
