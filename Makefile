@@ -1,7 +1,7 @@
 # Every target makes what it needs: .venv is built from the lock file on first use.
 SHELL := /bin/sh
 # A distribution's Python is compiled with profile feedback, which most that are built on a machine
-# are not: a sixth less CPU for each request (docs/benchmark.md).
+# are not: about a tenth less CPU for each request (docs/benchmark.md).
 PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN := .venv/bin
