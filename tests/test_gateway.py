@@ -489,6 +489,17 @@ async def test_nothing_is_learned_of_what_is_not_text_alone(up: Scripted, tmp_pa
     assert served.state.learned.chars_per_token() == {}
 
 
+async def test_a_request_that_nobody_could_be_asked_teaches_nothing(
+    up: Scripted, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, up, at(up, "a", "anthropic_messages")) as served:
+        got = await served.ask(text="")
+
+    assert (got.status, got.json["error"]["code"]) == (400, "invalid_request")
+    [fact] = served.exchanged()
+    assert (fact.outcome, fact.attempts) == ("failed", ())
+
+
 # Token counts -----------------------------------------------------------------------------------
 
 

@@ -56,8 +56,11 @@ class State:
         Money is settled by its hold, not here."""
         if isinstance(fact, Attempted):
             self.health.observe(fact, now_s)
-        elif isinstance(fact, Exchanged) and fact.estimated_input_tokens is not None:
-            answered = fact.attempts[-1]
-            if answered.usage is not None and answered.basis == "provider_usage":
-                characters = int(fact.estimated_input_tokens * CHARS_PER_TOKEN)
-                self.learned.observe(answered.model, characters, answered.usage.input_tokens)
+        elif isinstance(fact, Exchanged) and fact.attempts:
+            self._learn(fact.attempts[-1], fact.estimated_input_tokens)
+
+    def _learn(self, last: Attempted, estimated_tokens: int | None) -> None:
+        if estimated_tokens is None or last.usage is None or last.basis != "provider_usage":
+            return
+        characters = int(estimated_tokens * CHARS_PER_TOKEN)
+        self.learned.observe(last.model, characters, last.usage.input_tokens)
