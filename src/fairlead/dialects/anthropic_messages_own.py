@@ -19,9 +19,8 @@ from fairlead.dialects.anthropic_messages_wire import (
 )
 from fairlead.dialects.dialect import Rendered
 from fairlead.types.catalog import Endpoint
-from fairlead.types.chat import Message, Narrowing, Reasoning, Request
+from fairlead.types.chat import Message, Reasoning, Request
 
-_NOT_SAID = Narrowing()
 _ENCODER = msgspec.json.Encoder()
 _MESSAGES = msgspec.json.Decoder(list[dict[str, Raw]])
 _BLOCKS = msgspec.json.Decoder(str | list[Raw])
@@ -39,11 +38,11 @@ def render_own(request: Request, endpoint: Endpoint, cap: int | None) -> Rendere
     unsigned = not endpoint.model.open_weights and _has_unsigned(request.messages)
     body = request.body
     dropped: tuple[str, ...] = ()
-    if renamed or unsigned or cap is not None or request.narrowing != _NOT_SAID:
+    if renamed or unsigned or cap is not None or request.narrowing != wire.NOT_NARROWED:
         whole: dict[str, Any] = dict(wire.members(body))
         if renamed:
             whole["model"] = endpoint.upstream_model
-        if request.narrowing != _NOT_SAID:
+        if request.narrowing != wire.NOT_NARROWED:
             _leave_out_ours(whole)
         if cap is not None:
             dropped += _cap(whole, cap)

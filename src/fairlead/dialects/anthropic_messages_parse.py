@@ -35,7 +35,6 @@ from fairlead.types.chat import (
     Foreign,
     Image,
     Message,
-    Narrowing,
     OutputFormat,
     Part,
     Reasoning,
@@ -97,7 +96,9 @@ def parse_request(
     except wire.UNDECODABLE as error:
         raise wire.bad_request(error) from error
     _check(asked, operation, newer=version != VERSION)
-    narrowing, rest = wire.narrowing(asked.metadata) if asked.metadata else (Narrowing(), NOTHING)
+    narrowing, rest = (
+        wire.narrowing(asked.metadata) if asked.metadata else (wire.NOT_NARROWED, NOTHING)
+    )
     loose += [f"metadata.{name}" for name in rest]
     # What a beta changes in a request is seen in its fields, but not in every beta.
     loose += [BETA] if BETA in headers else []

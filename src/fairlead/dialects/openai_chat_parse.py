@@ -14,7 +14,6 @@ from fairlead.types.chat import (
     Foreign,
     Image,
     Message,
-    Narrowing,
     OutputFormat,
     Part,
     Reasoning,
@@ -179,7 +178,7 @@ def parse_request(body: bytes) -> Request:
     messages = tuple(_messages(asked.messages, bound, loose))
     if asked.stream_options:
         _note(loose, "stream_options", asked.stream_options, "include_obfuscation")
-    narrowing = Narrowing()
+    narrowing = wire.NOT_NARROWED
     if asked.metadata:
         narrowing, rest = wire.narrowing(asked.metadata)
         if rest:

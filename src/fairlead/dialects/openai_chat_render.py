@@ -15,7 +15,6 @@ from fairlead.types.chat import (
     Foreign,
     Image,
     Message,
-    Narrowing,
     OutputFormat,
     Part,
     Reasoning,
@@ -31,7 +30,6 @@ from fairlead.types.errors import BadRequest
 
 HEADERS = {"content-type": "application/json"}
 MAX_STOPS = 4
-_NOT_SAID = Narrowing()
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -49,14 +47,14 @@ def _own_bytes(request: Request, endpoint: Endpoint, cap: int | None) -> bytes:
     """Change the model's name, the cap, our own metadata and the wish for usage; nothing else."""
     renamed = request.model != endpoint.upstream_model
     silent = request.stream and not request.include_usage
-    if not (renamed or silent or cap is not None or request.narrowing != _NOT_SAID):
+    if not (renamed or silent or cap is not None or request.narrowing != wire.NOT_NARROWED):
         return request.body
     whole: dict[str, Any] = dict(wire.members(request.body))
     if renamed:
         whole["model"] = endpoint.upstream_model
     if cap is not None:
         _cap(whole, endpoint, min(cap, request.max_output_tokens or cap))
-    if request.narrowing != _NOT_SAID and "metadata" in whole:
+    if request.narrowing != wire.NOT_NARROWED and "metadata" in whole:
         _, metadata = wire.narrowing(msgspec.json.decode(whole["metadata"]) or {})
         whole["metadata"] = metadata
         if not metadata:

@@ -161,7 +161,7 @@ def narrowing(metadata: Mapping[str, Any]) -> tuple[Narrowing, dict[str, Any]]:
     """
     ours = {key: value for key, value in metadata.items() if key.startswith(METADATA_PREFIX)}
     if not ours:
-        return Narrowing(), dict(metadata)
+        return NOT_NARROWED, dict(metadata)
     wishes: dict[str, str] = {}
     for key, value in ours.items():
         wish, place = key.removeprefix(METADATA_PREFIX), f"metadata.{key}"
@@ -189,7 +189,7 @@ def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
             known = ", ".join(KNOWN_HEADERS)
             raise BadRequest(f"{name.lower()} is not known; known are {known}.", param=name.lower())
     wishes = {wish: headers[name] for wish, name in IN_HEADERS.items() if name in headers}
-    return _narrowing(wishes, IN_HEADERS)
+    return _narrowing(wishes, IN_HEADERS) if wishes else NOT_NARROWED
 
 
 def narrower(a: Narrowing, b: Narrowing) -> Narrowing:
@@ -197,7 +197,7 @@ def narrower(a: Narrowing, b: Narrowing) -> Narrowing:
 
     Names are compared as written: a model's name and that of its endpoint have nothing in common.
     """
-    if b == Narrowing():
+    if b == NOT_NARROWED:
         return a
     return Narrowing(
         zones=_both(a.zones, b.zones),
