@@ -61,9 +61,7 @@ class Keys:
     """The keys in force. ``replace`` swaps them all."""
 
     def __init__(self, pepper: bytes, rows: Iterable[KeyRow] = ()) -> None:
-        # Begun once and copied for each request. ``hmac.digest`` would let go of the interpreter
-        # each time, and have to win it back from the threads that write and send.
-        self._peppered = hmac.new(pepper, digestmod="sha256")
+        self._peppered = _peppered(pepper)
         self._by_digest: dict[bytes, KeyRow] = {}
         self.replace(rows)
 
@@ -92,9 +90,7 @@ class Keys:
             raise Unauthenticated(MALFORMED)
         # How long the look-up takes depends on the digest, which nobody without the pepper can
         # steer; the comparison that counts takes the same time for any.
-        keyed = self._peppered.copy()
-        keyed.update(credential.encode())
-        digest = keyed.digest()
+        digest = _digest(self._peppered, credential)
         row = self._by_digest.get(digest)
         if row is None or not hmac.compare_digest(row.digest, digest):
             raise Unauthenticated(UNKNOWN)
@@ -137,7 +133,7 @@ def create(
         raise BadRequest(f"a key's name has 1 to {LONGEST_NAME} characters and is not an id")
     key = PREFIX + urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
     caller = Caller(ID_PREFIX + secrets.token_hex(6), name, routes, models, zones, limits)
-    row = KeyRow(caller, _digest(pepper, key), now_ms)
+    row = KeyRow(caller, _digest(_peppered(pepper), key), now_ms)
     params = (
         *(caller.id, name, row.digest),
         *(msgspec.json.encode(names).decode() for names in (routes, models, zones)),
@@ -155,8 +151,16 @@ def revoke(store: Rows, id_or_name: str, now_ms: int) -> None:
         raise NotFound(f"there is no key in force with the id or name {id_or_name!r}")
 
 
-def _digest(pepper: bytes, key: str) -> bytes:
-    return hmac.digest(pepper, key.encode(), "sha256")
+def _peppered(pepper: bytes) -> hmac.HMAC:
+    """Begun once and copied for each key. ``hmac.digest`` would let go of the interpreter each
+    time, and have to win it back from the threads that write and send."""
+    return hmac.new(pepper, digestmod="sha256")
+
+
+def _digest(peppered: hmac.HMAC, key: str) -> bytes:
+    keyed = peppered.copy()
+    keyed.update(key.encode())
+    return keyed.digest()
 
 
 def _row(columns: tuple[object, ...]) -> KeyRow:
