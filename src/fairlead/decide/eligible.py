@@ -321,6 +321,7 @@ def _unfit(endpoint: Endpoint, question: Question) -> Rejected | None:
 
 
 def _unwilling(offer: Offer, question: Question) -> Rejected | None:
+    # All that HEALTH asks, in one look: nearly every endpoint is well.
     vitals = offer.vitals
     well = vitals.state == "closed" and not vitals.retired
     well = well and vitals.gate_until_s <= question.view.now_s
@@ -356,7 +357,7 @@ def _charges(model: Model, question: Question) -> tuple[int | None, int | None, 
     tokens = task.input_tokens
     if view.chars_per_token:
         tokens = _tokens_at(model, tokens, view)
-    most_input = tokens + tokens * MARGIN_PERCENT // 100
+    most_input = padded(tokens)
     # Near the threshold of a tier the dearer one is assumed.
     rates = rates_on(model, view.today, most_input)
     expected = expected_nano_usd(rates, tokens, task.output_tokens)
