@@ -5,6 +5,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,29 @@ async def test_a_closed_store_can_be_opened_again(path: Path) -> None:
 
 
 # Rows.
+
+
+async def test_rows_that_may_wait_are_made_in_lots(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "TOGETHER", 3)
+    made: list[int] = []
+
+    def row(number: int) -> tuple[str, str, int]:
+        made.append(number)
+        return (f"k{number}", "day:x", number)
+
+    for number in range(2):
+        opened.append_later(ADD, partial(row, number))
+    await opened.append_durable(ADD, ("urgent", "day:x", 1))
+    assert (made, count(opened)) == ([], 1)
+
+    opened.append_later(ADD, partial(row, 2))
+    assert made == [0, 1, 2]
+
+    opened.append_later(ADD, partial(row, 3))
+    await opened.flush()
+    assert (made, count(opened)) == ([0, 1, 2, 3], 5)
 
 
 async def test_what_is_awaited_is_on_disk(opened: Store) -> None:

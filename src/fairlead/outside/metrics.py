@@ -25,6 +25,8 @@ MOST_SERIES = 2000
 """Of one metric. Labels come from the catalogue and from fixed tables, but a catalogue that is
 reloaded for months has many names: beyond this they are all counted as ``other``."""
 OTHER = "other"
+TOGETHER = 128
+"""Facts counted in one go: in a row they take half as long as one by one between requests."""
 LARGEST = 2**53
 """An endpoint may report any number of tokens, and what is shown must fit a float."""
 
@@ -116,6 +118,7 @@ class Metrics(Collector):
 
     def __init__(self, live: Live = Live()) -> None:  # noqa: B008 - frozen
         self._live = live
+        self._uncounted: list[Fact] = []
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "fairlead_requests",
@@ -164,10 +167,9 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def __call__(self, fact: Fact) -> None:
-        if isinstance(fact, Exchanged):
-            self._exchanged(fact)
-        elif isinstance(fact, Refused):
-            self.refused.add((fact.code,))
+        self._uncounted.append(fact)
+        if len(self._uncounted) >= TOGETHER:
+            self._count()
 
     def committed(self, seconds: float, rows: int, stored: bool) -> None:
         """For the store's ``on_commit``."""
@@ -181,10 +183,19 @@ class Metrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
+        self._count()
         for metric in vars(self).values():
             if isinstance(metric, Counter | Histogram):
                 yield metric.family()
         yield from self._gauges()
+
+    def _count(self) -> None:
+        facts, self._uncounted = self._uncounted, []
+        for fact in facts:
+            if isinstance(fact, Exchanged):
+                self._exchanged(fact)
+            elif isinstance(fact, Refused):
+                self.refused.add((fact.code,))
 
     def _exchanged(self, fact: Exchanged) -> None:
         self.requests.add((fact.dialect, fact.route, fact.task, fact.outcome, fact.code))
