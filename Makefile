@@ -7,7 +7,7 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check serve bench bench-json lock format clean
+.PHONY: demo test check serve bench bench-json prove prove-json lock format clean
 
 demo: $(STAMP)          ## run the twenty-step workflow through a real gateway
 	@$(BIN)/fairlead demo
@@ -29,6 +29,12 @@ bench: $(STAMP)         ## CPU per request against nginx, three rounds, medians
 
 bench-json: $(STAMP)
 	@$(BIN)/python -m bench --json
+
+prove: $(STAMP)         ## prove what is promised, at length; WHAT=... for one of them
+	@$(BIN)/python -m prove $(WHAT)
+
+prove-json: $(STAMP)
+	@$(BIN)/python -m prove --json $(WHAT)
 
 format: $(STAMP)
 	@$(BIN)/ruff format .
