@@ -1,37 +1,24 @@
-"""Carry out a plan: try, and on failure ask decide.failover whom to try next.
-
-Speaks the endpoints' dialects and yields events; knows no caller's dialect and ranks nothing.
-"""
+"""One attempt while it lasts: hold the money, send, decode, settle. Ranks nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from time import monotonic, time
 from types import TracebackType
 
-from msgspec import Struct, field
-from msgspec.structs import replace
-
 from fairlead.decide.cost import cost_nano_usd, price_version
-from fairlead.decide.failover import Tried, next_attempt, pause_s
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Decoder, Dialect
+from fairlead.dispatch.errand import Errand
+from fairlead.dispatch.told import masked, recorded
 from fairlead.outside.upstream import Reply, Upstream
 from fairlead.outside.watchdog import Watchdog
 from fairlead.state import State
 from fairlead.state.ledger import Hold
 from fairlead.types.catalog import Endpoint, Secret
 from fairlead.types.chat import Begin, End, Event, Passed, Request, TextDelta, ToolCallDelta, Usage
-from fairlead.types.decision import Attempt, Caller, Plan
-from fairlead.types.errors import (
-    BadRequest,
-    Failure,
-    GatewayError,
-    OurError,
-    OverBudget,
-    Unavailable,
-    UpstreamError,
-)
+from fairlead.types.decision import Attempt
+from fairlead.types.errors import Failure, OurError, UpstreamError
 from fairlead.types.facts import Attempted, Basis
 
 Sign = Callable[[Endpoint, Secret | None], Mapping[str, str]]
@@ -53,115 +40,6 @@ NOT_CHARGED = {
     Failure.CALLER_FAULT,
 }
 """The endpoint said no before it worked; for the rest it may have, and we settle an estimate."""
-
-ABOUT_THE_ACCOUNT = {
-    Failure.RATE_LIMIT,
-    Failure.QUOTA,
-    Failure.OVERLOADED,
-    Failure.CREDENTIAL,
-    Failure.MODEL_GONE,
-}
-"""What an endpoint says of these goes on record. Of the rest it may repeat the prompt to say what
-is wrong with it (FastAPI's 422 and llama.cpp's template errors do): only the caller reads that."""
-
-
-class Carried:
-    """What has happened so far while one plan is carried out. The gateway reads it at the end."""
-
-    __slots__ = ("attempts", "by", "dropped", "end", "first_token_s", "sent_s", "settled")
-
-    def __init__(self) -> None:
-        self.attempts: list[Attempted] = []
-        self.settled: list[Awaitable[None]] = []
-        self.by: Attempt | None = None
-        """The attempt that is answering or was the last to try."""
-        self.dropped: tuple[str, ...] = ()
-        self.end: End | None = None
-        self.sent_s: float | None = None
-        self.first_token_s: float | None = None
-
-
-class Errand(Struct):
-    """One request on its way: who asks, what, by which plan, and what came of it so far."""
-
-    request_id: str
-    caller: Caller
-    request: Request
-    plan: Plan
-    today: str
-    """ISO date, for prices."""
-    arrived_s: float
-    carried: Carried = field(default_factory=Carried)
-
-
-class SetAside(Struct, frozen=True):
-    """An attempt that was not made: no money is left for it, or the request cannot cross."""
-
-    attempt: Attempt
-    why: GatewayError
-
-
-class Dispatch:
-    """Carries out plans. One per process; holds nothing of any request."""
-
-    def __init__(
-        self, state: State, upstream: Upstream, sign: Sign, dice: Callable[[], float]
-    ) -> None:
-        """``dice`` gives a number in [0, 1) at each call."""
-        self._state = state
-        self._upstream = upstream
-        self._sign = sign
-        self._dice = dice
-
-    async def carry(self, errand: Errand) -> AsyncGenerator[Event]:
-        """Yield the answer of the first attempt that gives one.
-
-        Nothing is yielded before the first content, so until then another endpoint can take over
-        unseen. Raises UpstreamError with every attempt on record; OverBudget or BadRequest when
-        none could be made.
-        """
-        tried: list[Tried] = []
-        aside: list[SetAside] = []
-        answering = False
-        while (attempt := await self._next(errand, tried, aside, answering)) is not None:
-            held_back: list[Event] = []
-            try:
-                async with Trial(attempt, errand, self._state, self._upstream, self._sign) as trial:
-                    while not trial.over:
-                        for event in await trial.events():
-                            if not answering:
-                                if not _commits(event):
-                                    held_back.append(event)
-                                    continue
-                                answering = True
-                                for earlier in held_back:
-                                    yield earlier
-                            yield event
-                return
-            except UpstreamError as error:
-                tried.append(Tried(attempt, error))
-            except (OverBudget, BadRequest) as refusal:
-                aside.append(SetAside(attempt, refusal))
-        raise _given_up(tried, aside, errand.carried)
-
-    async def _next(
-        self, errand: Errand, tried: list[Tried], aside: list[SetAside], answering: bool
-    ) -> Attempt | None:
-        """Whom to try next, once the pause that it takes is over. None: it is time to give up."""
-        plan = errand.plan
-        if aside:
-            keys = [one.attempt.key for one in aside]
-            left = tuple([attempt for attempt in plan.attempts if attempt.key not in keys])
-            plan = replace(plan, attempts=left)
-        if not plan.attempts:
-            return None
-        elapsed_s = monotonic() - errand.arrived_s if tried else 0.0
-        attempt = next_attempt(plan, tried, elapsed_s, answering)
-        if attempt is not None and (wait_s := pause_s(attempt, tried, self._dice())) > 0:
-            if elapsed_s + wait_s >= plan.deadline_s:
-                return None
-            await asyncio.sleep(wait_s)
-        return attempt
 
 
 class Trial:
@@ -299,7 +177,7 @@ class Trial:
             self._counted_tokens += event.data.count(b"\n\n") if event.commits else 0
         elif isinstance(event, TextDelta | ToolCallDelta):
             self._counted_tokens += 1
-        alive = _commits(event)
+        alive = commits(event)
         if alive and self._first_s is None:
             self._first_s = monotonic()
             if self._errand.carried.first_token_s is None:
@@ -321,7 +199,7 @@ class Trial:
         """Settle. Raises UpstreamError where that is what ``error`` means."""
         try:
             if isinstance(error, UpstreamError):
-                self._error = _masked(error, self._signed)
+                self._error = masked(error, self._signed)
                 raise self._error from error.__cause__
             if isinstance(error, asyncio.CancelledError) and self._watchdog.caught():
                 self._error = self._timed_out()
@@ -365,7 +243,7 @@ class Trial:
             zone=endpoint.zone,
             credential=attempt.key[1],
             failure=failure,
-            message=_recorded(error) if error else "",
+            message=recorded(error) if error else "",
             status=self._status,
             began_ms=(self._began_s - errand.arrived_s) * 1000,
             first_token_ms=(self._first_s - self._began_s) * 1000 if self._first_s else None,
@@ -418,62 +296,7 @@ def _spoken(request: Request, endpoint: Endpoint) -> tuple[Dialect, bool]:
     return DIALECTS[endpoint.dialect], endpoint.dialect == request.dialect
 
 
-def _commits(event: Event) -> bool:
+def commits(event: Event) -> bool:
     if isinstance(event, Passed):
         return event.commits
     return not isinstance(event, Begin)
-
-
-def _recorded(error: UpstreamError) -> str:
-    """Fit for the record, which holds no prompt and no answer."""
-    if not error.quoted or error.failure in ABOUT_THE_ACCOUNT:
-        return error.message
-    return f"status {error.upstream_status}, {error.upstream_code or 'without a code'}"
-
-
-def _masked(error: UpstreamError, signed: Mapping[str, str]) -> UpstreamError:
-    """Without the credential that was sent: some endpoints repeat it to say that it is wrong."""
-    secrets = [value.rpartition(" ")[2] for value in signed.values()]
-    if not any([secret in error.message for secret in secrets]):
-        return error
-    message = error.message
-    for secret in secrets:
-        message = message.replace(secret, "[masked]")
-    return _retold(error, message)
-
-
-def _retold(
-    error: UpstreamError,
-    message: str,
-    retry_after_s: float | None = None,
-    attempts: tuple[Attempted, ...] = (),
-) -> UpstreamError:
-    return UpstreamError(
-        error.failure,
-        message,
-        upstream_status=error.upstream_status,
-        upstream_code=error.upstream_code,
-        retry_after_s=error.retry_after_s if retry_after_s is None else retry_after_s,
-        param=error.param,
-        attempts=attempts,
-        quoted=error.quoted,
-    )
-
-
-def _given_up(tried: list[Tried], aside: list[SetAside], carried: Carried) -> GatewayError:
-    """What the caller is told: the last failure, with every attempt and the soonest retry."""
-    if not tried:
-        return aside[0].why if aside else Unavailable("no endpoint may be tried")
-    last = tried[-1].error
-    waits = [t.error.retry_after_s for t in tried if t.error.retry_after_s is not None]
-    story = [f"{one.attempt.endpoint.name}: {one.error.message}" for one in tried]
-    story += [f"{one.attempt.endpoint.name}, not tried: {one.why.message}" for one in aside]
-    told = f"{len(tried)} attempt{'s' * (len(tried) > 1)} failed: {'; '.join(story)}"
-    error = _retold(
-        last,
-        last.message if len(story) == 1 else told,
-        min(waits) if waits else None,
-        tuple(carried.attempts),
-    )
-    error.__cause__ = last
-    return error

@@ -1,0 +1,83 @@
+"""Carry out a plan: try, and on failure ask decide.failover whom to try next.
+
+Speaks the endpoints' dialects and yields events; knows no caller's dialect and ranks nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from time import monotonic
+
+from msgspec.structs import replace
+
+from fairlead.decide.failover import Tried, next_attempt, pause_s
+from fairlead.dispatch.errand import Errand
+from fairlead.dispatch.told import SetAside, given_up
+from fairlead.dispatch.trial import Sign, Trial, commits
+from fairlead.outside.upstream import Upstream
+from fairlead.state import State
+from fairlead.types.chat import Event
+from fairlead.types.decision import Attempt
+from fairlead.types.errors import BadRequest, OverBudget, UpstreamError
+
+
+class Dispatch:
+    """Carries out plans. One per process; holds nothing of any request."""
+
+    def __init__(
+        self, state: State, upstream: Upstream, sign: Sign, dice: Callable[[], float]
+    ) -> None:
+        """``dice`` gives a number in [0, 1) at each call."""
+        self._state = state
+        self._upstream = upstream
+        self._sign = sign
+        self._dice = dice
+
+    async def carry(self, errand: Errand) -> AsyncGenerator[Event]:
+        """Yield the answer of the first attempt that gives one.
+
+        Nothing is yielded before the first content, so until then another endpoint can take over
+        unseen. Raises UpstreamError with every attempt on record; OverBudget or BadRequest when
+        none could be made.
+        """
+        tried: list[Tried] = []
+        aside: list[SetAside] = []
+        answering = False
+        while (attempt := await self._next(errand, tried, aside, answering)) is not None:
+            held_back: list[Event] = []
+            try:
+                async with Trial(attempt, errand, self._state, self._upstream, self._sign) as trial:
+                    while not trial.over:
+                        for event in await trial.events():
+                            if not answering:
+                                if not commits(event):
+                                    held_back.append(event)
+                                    continue
+                                answering = True
+                                for earlier in held_back:
+                                    yield earlier
+                            yield event
+                return
+            except UpstreamError as error:
+                tried.append(Tried(attempt, error))
+            except (OverBudget, BadRequest) as refusal:
+                aside.append(SetAside(attempt, refusal))
+        raise given_up(tried, aside, errand.carried)
+
+    async def _next(
+        self, errand: Errand, tried: list[Tried], aside: list[SetAside], answering: bool
+    ) -> Attempt | None:
+        """Whom to try next, once the pause that it takes is over. None: it is time to give up."""
+        plan = errand.plan
+        if aside:
+            keys = [one.attempt.key for one in aside]
+            left = tuple([attempt for attempt in plan.attempts if attempt.key not in keys])
+            plan = replace(plan, attempts=left)
+        if not plan.attempts:
+            return None
+        elapsed_s = monotonic() - errand.arrived_s if tried else 0.0
+        attempt = next_attempt(plan, tried, elapsed_s, answering)
+        if attempt is not None and (wait_s := pause_s(attempt, tried, self._dice())) > 0:
+            if elapsed_s + wait_s >= plan.deadline_s:
+                return None
+            await asyncio.sleep(wait_s)
+        return attempt

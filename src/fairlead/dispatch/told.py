@@ -1,0 +1,83 @@
+"""What is said of attempts that failed: on record, to the caller, and never with a secret."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from fairlead.decide.failover import Tried
+from fairlead.dispatch.errand import Carried
+from fairlead.types.decision import Attempt
+from fairlead.types.errors import Failure, GatewayError, Unavailable, UpstreamError
+from fairlead.types.facts import Attempted
+
+ABOUT_THE_ACCOUNT = {
+    Failure.RATE_LIMIT,
+    Failure.QUOTA,
+    Failure.OVERLOADED,
+    Failure.CREDENTIAL,
+    Failure.MODEL_GONE,
+}
+"""What an endpoint says of these goes on record. Of the rest it may repeat the prompt to say what
+is wrong with it (FastAPI's 422 and llama.cpp's template errors do): only the caller reads that."""
+
+
+class SetAside(Struct, frozen=True):
+    """An attempt that was not made: no money is left for it, or the request cannot cross."""
+
+    attempt: Attempt
+    why: GatewayError
+
+
+def recorded(error: UpstreamError) -> str:
+    """Fit for the record, which holds no prompt and no answer."""
+    if not error.quoted or error.failure in ABOUT_THE_ACCOUNT:
+        return error.message
+    return f"status {error.upstream_status}, {error.upstream_code or 'without a code'}"
+
+
+def masked(error: UpstreamError, signed: Mapping[str, str]) -> UpstreamError:
+    """Without the credential that was sent: some endpoints repeat it to say that it is wrong."""
+    secrets = [value.rpartition(" ")[2] for value in signed.values()]
+    if not any([secret in error.message for secret in secrets]):
+        return error
+    message = error.message
+    for secret in secrets:
+        message = message.replace(secret, "[masked]")
+    return retold(error, message)
+
+
+def retold(
+    error: UpstreamError,
+    message: str,
+    retry_after_s: float | None = None,
+    attempts: tuple[Attempted, ...] = (),
+) -> UpstreamError:
+    return UpstreamError(
+        error.failure,
+        message,
+        upstream_status=error.upstream_status,
+        upstream_code=error.upstream_code,
+        retry_after_s=error.retry_after_s if retry_after_s is None else retry_after_s,
+        param=error.param,
+        attempts=attempts,
+        quoted=error.quoted,
+    )
+
+
+def given_up(tried: list[Tried], aside: list[SetAside], carried: Carried) -> GatewayError:
+    """What the caller is told: the last failure, with every attempt and the soonest retry."""
+    if not tried:
+        return aside[0].why if aside else Unavailable("no endpoint may be tried")
+    last = tried[-1].error
+    waits = [t.error.retry_after_s for t in tried if t.error.retry_after_s is not None]
+    story = [f"{one.attempt.endpoint.name}: {one.error.message}" for one in tried]
+    story += [f"{one.attempt.endpoint.name}, not tried: {one.why.message}" for one in aside]
+    told = f"{len(tried)} attempt{'s' * (len(tried) > 1)} failed: {'; '.join(story)}"
+    error = retold(
+        last,
+        last.message if len(story) == 1 else told,
+        min(waits) if waits else None,
+        tuple(carried.attempts),
+    )
+    error.__cause__ = last
+    return error
