@@ -1,6 +1,7 @@
 """The architecture, as a test. To change the architecture, change this table first."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[1] / "src"
+TOOLS = Path(__file__).parents[1] / "tools"
 
 FLOOR = {
     "types": 0,
@@ -29,7 +31,28 @@ WORLD = {
     *("signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time"),
     *("urllib", "uuid", "uvloop"),
 }
-MONEY = {"types", "decide", "state", "outside", "gateway", "dispatch"}
+MONEY = re.compile(r"nano|pico|usd|dollar|cost|price|spent|reserved|budget|worst|affordable")
+SCORES = {"score.cost", "weights.cost"}
+"""A utility between 0 and 1 and its weight: no amounts, though they have the name of one."""
+SHOWN = {
+    ("types/catalog.py", "cost: float"),
+    ("types/decision.py", "cost: float"),
+    # A JSON number of dollars, for readers of the demo's figures; nothing is computed with it.
+    ("cli/demo/result.py", "nano_usd / NANO"),
+    ("cli/demo/result.py", "_usd: float | None"),
+    # Of decimals, which are exact.
+    ("outside/config/difference.py", "Decimal(rate) / PICO_USD_PER_TOKEN"),
+    ("tools/catalogue/rows.py", "usd * PICO_PER_USD / tokens"),
+    # A model's strength, where only its price is known.
+    ("tools/catalogue/strength.py", "by_price: float"),
+    ("tools/catalogue/strength.py", "float((Decimal(rates.output) / PICO_PER_USD_MTOK).log10())"),
+    ("tools/catalogue/strength.py", "Decimal(rates.output) / PICO_PER_USD_MTOK"),
+    (
+        "tools/catalogue/strength.py",
+        "round(min(max(AT_ONE_DOLLAR + PER_DECADE * decades, least), most), 2)",
+    ),
+}
+"""All that is no integer and has a name like money's, expression by expression."""
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 
@@ -145,13 +168,114 @@ def test_nothing_remote_is_needed() -> None:
     }
 
 
-@every_file
-def test_money_is_integers(path: Path) -> None:
-    """Promise 5: nothing named ``nano`` or ``pico`` is ever annotated, divided or cast to float."""
-    if room_of(path) not in MONEY:
-        return
-    for node in ast.walk(ast.parse(path.read_text())):
+def floats_in_money(tree: ast.AST) -> Iterator[str]:
+    """Yield each expression that makes a float of what is named like an amount, and each
+    annotation that lets one in."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.AnnAssign | ast.arg) and node.annotation is not None:
             name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target)
-            if "nano" in name or "pico" in name:
-                assert "float" not in ast.unparse(node.annotation), name
+            yield from _float_annotation(name, node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
+            yield from _float_annotation(node.name, node.returns)
+        elif _is_float_work(node) and any(map(MONEY.search, _names(node))):
+            yield ast.unparse(node)
+
+
+def _float_annotation(name: str, annotation: ast.expr) -> Iterator[str]:
+    text = ast.unparse(annotation)
+    if "float" in text and MONEY.search(name.lower()):
+        yield f"{name}: {text}"
+
+
+def _is_float_work(node: ast.AST) -> bool:
+    """True division, a float beside it or assigned to it, or a function that gives or takes one."""
+    if isinstance(node, ast.BinOp | ast.AugAssign):
+        return isinstance(node.op, ast.Div) or _is_float(node)
+    if isinstance(node, ast.Compare):
+        return any(map(_is_float, (node.left, *node.comparators)))
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.keyword):
+        return node.value is not None and _is_float(node.value)
+    if isinstance(node, ast.Call):
+        called = ast.unparse(node.func)
+        return called in ("float", "round", "fsum") or called.startswith("math.")
+    return False
+
+
+def _is_float(node: ast.AST) -> bool:
+    if isinstance(node, ast.BinOp):
+        return _is_float(node.left) or _is_float(node.right)
+    if isinstance(node, ast.IfExp):
+        return _is_float(node.body) or _is_float(node.orelse)
+    if isinstance(node, ast.AugAssign):
+        return _is_float(node.value)
+    return isinstance(node, ast.Constant) and isinstance(node.value, float)
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute) and ast.unparse(part) not in SCORES:
+            yield part.attr.lower()
+        elif isinstance(part, ast.Name):
+            yield part.id.lower()
+        elif isinstance(part, ast.keyword) and part.arg:
+            yield part.arg.lower()
+
+
+MONEY_FILES = [(str(path.relative_to(SRC / "fairlead")), path) for path in FILES]
+MONEY_FILES += [(str(path.relative_to(TOOLS.parent)), path) for path in sorted(TOOLS.rglob("*.py"))]
+
+
+@pytest.mark.parametrize(("name", "path"), MONEY_FILES, ids=[name for name, _ in MONEY_FILES])
+def test_money_is_integers(name: str, path: Path) -> None:
+    """Promise 5: no amount is ever annotated, divided, multiplied or compared as a float."""
+    found = set(floats_in_money(ast.parse(path.read_text())))
+
+    assert sorted(found - {text for file, text in SHOWN if file == name}) == []
+
+
+def test_every_exception_for_money_is_still_there() -> None:
+    met = {
+        (name, text)
+        for name, path in MONEY_FILES
+        for text in floats_in_money(ast.parse(path.read_text()))
+    }
+
+    assert sorted(SHOWN - met) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "left = spent_nano_usd / 2",
+        "left /= cost",
+        "self.spent_nano_usd += 0.5",
+        "cost = 0.0",
+        "charge(cost_nano_usd=1.5)",
+        "float(worst)",
+        "round(hold.reserved_nano_usd)",
+        "math.ceil(pico_usd)",
+        "1e9 < budget_day_nano_usd",
+        "cost = tokens * 2.5",
+        "cost = 0.0 if free else worst",
+        "price: float | None = None",
+        "def f(worst: float): pass",
+        "def total_usd() -> float: pass",
+        "class A:\n    cost_nano_usd: float",
+    ],
+)
+def test_a_planted_float_is_caught(source: str) -> None:
+    assert list(floats_in_money(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "cost = -(-pico_usd // 1000)",
+        "whole, rest = divmod(nano_usd, 1_000_000_000)",
+        "left_s = until_ms / 1000",
+        "share = 0.5",
+        "worst: int | None = None",
+    ],
+)
+def test_whole_amounts_and_other_floats_are_left_alone(source: str) -> None:
+    assert list(floats_in_money(ast.parse(source))) == []
