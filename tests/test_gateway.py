@@ -396,6 +396,29 @@ async def test_tokens_that_were_not_used_are_given_back(up: Scripted, tmp_path: 
     assert (first.status, second.status) == (502, 200)
 
 
+@pytest.mark.parametrize("limit", ["requests_per_minute", "tokens_per_minute"])
+async def test_what_is_refused_for_its_budget_or_by_the_disk_takes_nothing_of_a_minute(
+    up: Scripted, tmp_path: Path, impatient: None, limit: str
+) -> None:
+    """All limits at once or none: the intent is refused after the minute's allowance was taken."""
+    allows = {"requests_per_minute": 1, "tokens_per_minute": 40}
+    limits = KeyLimits(budget_day_nano_usd=10**6, **{limit: allows[limit]})
+
+    async with serving(tmp_path, up, at(up, "a"), key=limits) as served:
+        with closing(sqlite3.connect(tmp_path / "fairlead.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            locked = await served.ask("a", max_tokens=30)
+            other.execute("COMMIT")
+        dear = await served.ask("a", "Hello. " * 2000, max_tokens=30)
+        fits = await served.ask("a", max_tokens=30)
+        too_fast = await served.ask("a", max_tokens=30)
+
+    assert (locked.status, locked.json["error"]["code"]) == (503, "overloaded")
+    assert (dear.status, dear.json["error"]["code"]) == (402, "budget_exhausted")
+    assert (fits.status, too_fast.status) == (200, 429)
+    assert len(up.seen) == 1
+
+
 async def test_a_name_longer_than_any_is_not_looked_for(up: Scripted, tmp_path: Path) -> None:
     async with serving(tmp_path, up, at(up, "a")) as served:
         began_s = monotonic()

@@ -116,8 +116,13 @@ class Gateway:
     def _finished(self, errand: Errand, fact: Exchanged) -> None:
         self._tell(fact)
         self._state.observe(fact, monotonic())
-        if errand.caller.limits.tokens_per_minute is not None:
-            task, used = errand.plan.task, [attempted.usage for attempted in fact.attempts]
+        task = errand.plan.task
+        if errand.carried.sent_s is None:
+            # No money, no disk or no way across: what refused it may refuse it after the limits.
+            taken = task.input_tokens + task.output_tokens
+            self._state.limits.give_back(errand.caller, taken, monotonic())
+        elif errand.caller.limits.tokens_per_minute is not None:
+            used = [attempted.usage for attempted in fact.attempts]
             self._state.limits.correct(
                 errand.caller,
                 task.input_tokens + task.output_tokens,

@@ -127,6 +127,26 @@ def test_giving_back_never_makes_more_than_a_minute() -> None:
     assert how_many(limiter, by, 1, START_S + 30) == 60
 
 
+@pytest.mark.parametrize(
+    "by",
+    [
+        caller(requests=3),
+        caller(tokens=90),
+        caller(requests=3, tokens=90),
+        pytest.param(caller(requests=0, tokens=0), id="nothing to give"),
+        pytest.param(caller(), id="no limit"),
+    ],
+)
+def test_what_is_given_back_can_be_taken_again(by: Caller) -> None:
+    limiter, fresh = RateLimits(), RateLimits()
+    passes(limiter, by, 30, START_S)
+    limiter.give_back(by, 30, START_S)
+
+    for _ in range(3):
+        assert passes(limiter, by, 30, START_S) == passes(fresh, by, 30, START_S)
+    assert passes(limiter, by, 30, START_S) == (by.limits == Limits())
+
+
 def test_a_changed_limit_holds_at_once() -> None:
     limiter = RateLimits()
     how_many(limiter, caller(requests=60), 0, START_S)

@@ -74,6 +74,16 @@ class RateLimits:
         for bucket, full_at in taken:
             bucket.full_at = full_at
 
+    def give_back(self, caller: Caller, tokens: int, now_s: float) -> None:
+        """What was taken for a request that was then not sent: a refusal costs nothing."""
+        limits = caller.limits
+        now_ns = int(now_s * 1e9)
+        per_minute = limits.requests_per_minute, limits.tokens_per_minute
+        for limit, units, what in zip(per_minute, (1, tokens), (REQUESTS, TOKENS), strict=True):
+            if limit:
+                bucket = self._bucket(caller.id, what, limit)
+                bucket.full_at = bucket.after(-units, now_ns)
+
     def correct(self, caller: Caller, estimated: int, actual: int, now_s: float) -> None:
         """Give back tokens that were estimated and not used, or take those used beyond."""
         limit = caller.limits.tokens_per_minute
