@@ -1,0 +1,168 @@
+"""Answers whose price is known to the upstream that gives them: usage of every kind, in both
+dialects, and its cost in whole nano-dollars by the rule in docs/budgets-and-keys.md.
+
+Shares nothing with the gateway: prices are read from the configuration's own words.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from servers.scripted import Script, Step, reply, stream
+
+PRICE = {
+    "input": "$0.01",
+    "cached_read": "$0.001",
+    "cached_write": "$0.0125",
+    "output": "$2",
+    "reasoning": "$3",
+}
+"""By million tokens. Output is so much dearer than a short prompt that a reserve tells how long an
+answer the request allowed."""
+PICO_USD = {kind: int(Decimal(price[1:]) * 10**6) for kind, price in PRICE.items()}
+"""By token."""
+WORST_OUTPUT_NANO_USD = max(PICO_USD["output"], PICO_USD["reasoning"]) // 1000
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Tokens of one answer; no token is in two of them."""
+
+    plain: int = 0
+    cached_read: int = 0
+    cached_write: int = 0
+    text: int = 0
+    reasoning: int = 0
+
+    @property
+    def nano_usd(self) -> int:
+        """Tokens times prices, rounded up once."""
+        pico_usd = (
+            self.plain * PICO_USD["input"]
+            + self.cached_read * PICO_USD["cached_read"]
+            + self.cached_write * PICO_USD["cached_write"]
+            + self.text * PICO_USD["output"]
+            + self.reasoning * PICO_USD["reasoning"]
+        )
+        return -(-pico_usd // 1000)
+
+    def openai(self) -> dict[str, Any]:
+        inputs = self.plain + self.cached_read + self.cached_write
+        outputs = self.text + self.reasoning
+        return {
+            "prompt_tokens": inputs,
+            "completion_tokens": outputs,
+            "total_tokens": inputs + outputs,
+            "prompt_tokens_details": {
+                "cached_tokens": self.cached_read,
+                "cache_write_tokens": self.cached_write,
+            },
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning},
+        }
+
+    def anthropic(self) -> dict[str, Any]:
+        return {
+            "input_tokens": self.plain,
+            "cache_read_input_tokens": self.cached_read,
+            "cache_creation_input_tokens": self.cached_write,
+            "output_tokens": self.text + self.reasoning,
+            "output_tokens_details": {"thinking_tokens": self.reasoning},
+        }
+
+
+def any_bill(dice: Random, most_output: int) -> Bill:
+    """Some of every kind, and sometimes none of it."""
+    reasoning = dice.choice((0, dice.randint(0, most_output // 2)))
+    return Bill(
+        plain=dice.randint(0, 20),
+        cached_read=dice.choice((0, dice.randint(1, 10))),
+        cached_write=dice.choice((0, dice.randint(1, 10))),
+        text=dice.randint(1, most_output - reasoning),
+        reasoning=reasoning,
+    )
+
+
+def answer(
+    dialect: str, streams: bool, words: Sequence[str], bill: Bill, pauses: Sequence[Step] = ()
+) -> Script:
+    """A proper answer of so many words; ``pauses`` are waited for between them, in turn."""
+    if not streams:
+        whole = _openai_whole if dialect == "openai_chat" else _anthropic_whole
+        return (*pauses, *reply(whole("".join(words), bill)))
+    frames = _openai_frames if dialect == "openai_chat" else _anthropic_frames
+    steps: list[Step] = []
+    waits = list(pauses)
+    for frame in frames(words, bill):
+        steps.append(frame)
+        if waits:
+            steps.append(waits.pop(0))
+    return stream(*steps)
+
+
+def _openai_whole(text: str, bill: Bill) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return _openai("chat.completion", [choice], bill.openai())
+
+
+def _openai_frames(words: Sequence[str], bill: Bill) -> list[bytes]:
+    def frame(choices: Sequence[Mapping[str, Any]], usage: object = None) -> bytes:
+        return b"data: " + _json(_openai("chat.completion.chunk", choices, usage)) + b"\n\n"
+
+    def choice(delta: Mapping[str, Any], finish: str | None = None) -> list[dict[str, Any]]:
+        return [{"index": 0, "delta": delta, "finish_reason": finish}]
+
+    return [
+        frame(choice({"role": "assistant", "content": ""})),
+        *(frame(choice({"content": word})) for word in words),
+        frame(choice({}, "stop")),
+        frame([], bill.openai()),
+        b"data: [DONE]\n\n",
+    ]
+
+
+def _openai(kind: str, choices: object, usage: object) -> dict[str, Any]:
+    about = {"id": "chatcmpl-1", "object": kind, "created": 1_760_000_000, "model": "m"}
+    return {**about, "choices": choices, "usage": usage}
+
+
+def _anthropic_whole(text: str, bill: Bill) -> dict[str, Any]:
+    content = [{"type": "text", "text": text}] if text else []
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": content,
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": bill.anthropic(),
+    }
+
+
+def _anthropic_frames(words: Sequence[str], bill: Bill) -> list[bytes]:
+    def frame(kind: str, **fields: object) -> bytes:
+        return f"event: {kind}\ndata: ".encode() + _json({"type": kind, **fields}) + b"\n\n"
+
+    opening = _anthropic_whole("", bill) | {"stop_reason": None}
+    opening["usage"] = bill.anthropic() | {"output_tokens": 1, "output_tokens_details": None}
+    deltas = [{"type": "text_delta", "text": word} for word in words]
+    return [
+        frame("message_start", message=opening),
+        frame("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        *(frame("content_block_delta", index=0, delta=delta) for delta in deltas),
+        frame("content_block_stop", index=0),
+        frame(
+            "message_delta",
+            delta={"stop_reason": "end_turn", "stop_sequence": None},
+            usage=bill.anthropic(),
+        ),
+        frame("message_stop"),
+    ]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
