@@ -24,7 +24,7 @@ from fairlead.decide import decide
 from fairlead.decide.plan import baseline_nano_usd
 from fairlead.types.catalog import Catalog, Endpoint, Price, Route, Rule, Weights
 from fairlead.types.chat import Narrowing, Usage
-from fairlead.types.decision import Plan, Vitals
+from fairlead.types.decision import Plan
 
 
 def planned(*endpoints: Endpoint, text: str = "Extract the date", **facts: Any) -> Plan:
@@ -124,13 +124,13 @@ def test_reason(
     assert planned(*endpoints, text=text, rules=rules).reason == expected
 
 
-def test_reason_when_the_best_is_on_trial() -> None:
-    now = view(AS_CHEAP, MID, vitals={("acme/flagship", ""): Vitals(state="half_open")})
-    slower = replace(now.catalog.endpoints[1], expected_first_token_ms=9_000.0)
+def test_reason_when_the_best_is_just_back_from_an_outage() -> None:
+    slower = replace(MID, expected_first_token_ms=9_000.0)
+    now = view(AS_CHEAP, slower, shares={("acme/flagship", ""): 0.1}, dice=0.75 / 4_096)
 
-    plan = decide(ask(), ANYONE, replace(now, catalog=catalog(AS_CHEAP, slower)))
+    told = decide(ask(), ANYONE, now).reason
 
-    assert plan.reason == "mid: chat, easy; good enough (1.00); flagship is on trial"
+    assert told == "mid: chat, easy; good enough (1.00); acme/flagship is just back from an outage"
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,6 @@ def test_nobody_to_rank() -> None:
         pytest.param(
             offer(SMALL, expected_ms=999.0), offer(expected_ms=1_000.0), SPEED, id="faster"
         ),
-        pytest.param(
-            offer(SMALL), offer(MID, vitals=Vitals(state="half_open")), QUALITY, id="not-on-trial"
-        ),
     ],
 )
 def test_one_fact_decides(better: Offer, worse: Offer, rule: Rule) -> None:
@@ -157,13 +154,13 @@ def test_without_weights_quality_decides() -> None:
     assert order(offer(SMALL), offer(FLAGSHIP), rule=weightless)[0] == "acme/flagship"
 
 
+BACK = {("acme/flagship", ""): 0.1, ("bolt/small", ""): 0.1}
+"""Both are just back from an outage."""
+NOT_OF_THE_SHARE = 0.75 / 4_096
+
+
 def test_sunk_totals_explain_the_order() -> None:
-    attempts = rank(
-        [offer(FLAGSHIP, vitals=Vitals(state="half_open")), offer(MID), offer(LOCAL)],
-        HARD,
-        COST,
-        0.0,
-    )
+    attempts = rank([offer(FLAGSHIP), offer(MID), offer(LOCAL)], HARD, COST, NOT_OF_THE_SHARE, BACK)
     totals = [one.score.total for one in attempts]
 
     assert names(attempts)[0] == "acme/mid"
@@ -171,8 +168,29 @@ def test_sunk_totals_explain_the_order() -> None:
     assert totals[1] <= totals[0] / 2
 
 
-def test_on_trial_it_still_is_asked_when_nobody_else_is_left() -> None:
-    assert order(offer(MID, vitals=Vitals(state="half_open"))) == ["acme/mid"]
+def test_on_trial_it_stands_where_it_stood() -> None:
+    half_open = offer(FLAGSHIP, vitals=Vitals(state="half_open"))
+
+    assert order(half_open, offer(MID), rule=QUALITY) == ["acme/flagship", "acme/mid"]
+
+
+@pytest.mark.parametrize("rule", [QUALITY, Rule(ordered=True, models=("flagship", "mid"))])
+@pytest.mark.parametrize(
+    ("share", "asked_first"),
+    [(0.1, 100), (0.5, 500), (1.0, 1_000)],
+    ids=["at-once", "half-way", "in-the-end"],
+)
+def test_after_an_outage_it_gets_its_share(rule: Rule, share: float, asked_first: int) -> None:
+    offers = [offer(FLAGSHIP), offer(MID)]
+    shares = {("acme/flagship", ""): share}
+    drawn = [rank(offers, EASY, rule, turn / 1_000, shares) for turn in range(1_000)]
+    first = [names(attempts)[0] for attempts in drawn]
+
+    assert first.count("acme/flagship") == pytest.approx(asked_first, abs=10)
+
+
+def test_just_back_it_is_asked_when_nobody_else_is_left() -> None:
+    assert names(rank([offer(FLAGSHIP)], EASY, Rule(), NOT_OF_THE_SHARE, BACK)) == ["acme/flagship"]
 
 
 @pytest.mark.parametrize(
@@ -226,24 +244,21 @@ def test_credentials_of_one_endpoint_stay_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("models", "half_open", "expected"),
+    ("models", "shares", "expected"),
     [
-        pytest.param(("small", "mid"), None, ["bolt/small", "acme/mid"], id="as-listed"),
-        pytest.param(("mid", "*"), None, ["acme/mid", "bolt/small"], id="patterns-too"),
-        pytest.param(("small", "mid"), SMALL, ["acme/mid", "bolt/small"], id="but-on-trial-last"),
-        pytest.param((), None, ["acme/mid", "bolt/small"], id="no-list-by-score"),
+        pytest.param(("small", "mid"), {}, ["bolt/small", "acme/mid"], id="as-listed"),
+        pytest.param(("mid", "*"), {}, ["acme/mid", "bolt/small"], id="patterns-too"),
+        pytest.param(("small", "mid"), BACK, ["acme/mid", "bolt/small"], id="but-just-back-last"),
+        pytest.param((), {}, ["acme/mid", "bolt/small"], id="no-list-by-score"),
     ],
 )
 def test_ordered_routes(
-    models: tuple[str, ...], half_open: Endpoint | None, expected: list[str]
+    models: tuple[str, ...], shares: dict[tuple[str, str], float], expected: list[str]
 ) -> None:
-    offers = [
-        offer(one, vitals=Vitals(state="half_open" if one is half_open else "closed"))
-        for one in (SMALL, MID)
-    ]
     by_quality = Rule(ordered=True, models=models, weights=QUALITY.weights)
+    attempts = rank([offer(SMALL), offer(MID)], EASY, by_quality, NOT_OF_THE_SHARE, shares)
 
-    assert order(*offers, rule=by_quality) == expected
+    assert names(attempts) == expected
 
 
 def test_an_ordered_route_spreads_twins_too() -> None:

@@ -558,7 +558,7 @@ async def test_of_two_that_fail_over_to_a_half_open_endpoint_one_may(
     up.on("b", (fails, *reply(status=401)))
     up.on("a", (answers, *reply(GOOD.whole)))
 
-    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+    async with serving(tmp_path, up, at(up, "b"), at(up, "a")) as served:
         failed_earlier(served, "a")
         asked = [asyncio.create_task(served.ask()) for _ in range(2)]
         await asyncio.to_thread(up.wait_for, "b", 2)
@@ -736,7 +736,7 @@ async def test_a_second_attempt_that_nobody_can_pay_is_told_with_the_first(
     up.on("b", (End.RESET,))
     tight = KeyLimits(budget_day_nano_usd=400_000)
 
-    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), key=tight) as served:
+    async with serving(tmp_path, up, at(up, "b"), at(up, "a"), key=tight) as served:
         failed_earlier(served, "a")
         got = await served.ask(max_tokens=70)
         assert breaker(served, "a") == "half_open"

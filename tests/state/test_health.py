@@ -275,6 +275,40 @@ def test_success_falls_with_failures_and_is_forgiven_with_time() -> None:
     assert vitals(after(Failure.RATE_LIMIT)).success == 1.0
 
 
+def test_on_trial_success_is_not_held_against_it_and_once_closed_it_is_forgotten() -> None:
+    told, now_s = half_open()
+
+    assert vitals(told, now_s - 0.1).success < 0.7
+    assert vitals(told, now_s).success == 1.0
+    told.begin(KEY, now_s)
+    told.observe(attempted(total_ms=0.0), now_s)
+    assert vitals(told, now_s).success == 1.0
+
+
+# After an outage.
+
+
+def test_just_back_it_may_have_a_growing_share() -> None:
+    told, now_s = half_open()
+    told.begin(KEY, now_s)
+    assert told.shares(now_s) == {}
+    told.observe(attempted(total_ms=0.0), now_s)
+
+    assert told.shares(now_s) == {KEY: 0.1}
+    assert told.shares(now_s + 2.5) == {KEY: 0.5}
+    assert told.shares(now_s + 5) == {}
+    assert told.shares(now_s + 2.5) == {}
+
+
+def test_one_that_is_forgotten_has_no_share() -> None:
+    told, now_s = half_open()
+    told.begin(KEY, now_s)
+    told.observe(attempted(total_ms=0.0), now_s)
+    told.swap(Catalog())
+
+    assert told.shares(now_s) == {}
+
+
 # The mapping.
 
 

@@ -46,7 +46,7 @@ def consider(request: Request, caller: Caller, view: View) -> Considered:
     grant, refused = policy.grant(request, caller, route, rule, view)
     endpoints = policy.scope(route, view.catalog)
     offers, unable = eligible.eligible(request, task, endpoints, grant, view)
-    attempts = score.rank(offers, task, rule, view.dice)
+    attempts = score.rank(offers, task, rule, view.dice, view.shares)
     considered = Considered(route, rule, task, grant, attempts, (*refused, *unable))
     heirs = policy.successors(route, view.catalog)
     if heirs and (attempts or any([one.rule in GONE for one in unable])):
@@ -65,7 +65,7 @@ def _with_heirs(
     """The successors of a model that was asked for by name, behind all that serve the model."""
     task, rule, grant = considered.task, considered.rule, considered.grant
     offers, unable = eligible.eligible(request, task, heirs, grant, view)
-    ranked = score.rank(offers, task, rule, view.dice)
+    ranked = score.rank(offers, task, rule, view.dice, view.shares)
     stand_ins = tuple([replace(attempt, stands_in=True) for attempt in ranked])
     return replace(
         considered,

@@ -37,7 +37,7 @@ def plan(considered: Considered, request: Request, view: View) -> Plan:
         rejected=considered.rejected,
         max_attempts=max(route.max_attempts, 1),
         deadline_s=route.deadline_s if asked is None else min(route.deadline_s, asked),
-        reason=_reason(considered),
+        reason=_reason(considered) + (_resting(considered, view) if view.shares else ""),
         baseline_nano_usd=_baseline(task, view),
     )
 
@@ -116,5 +116,14 @@ def _advantage(first: Attempt, best: Attempt) -> str:
         return f" at {100 * cost // best_cost}% of the cost of {name}"
     if first.expected_ms < best.expected_ms:
         return f" and {best.expected_ms / first.expected_ms:.1f} times as fast as {name}"
-    # Neither dearer nor slower and yet better: only its breaker, on trial, puts it behind.
-    return f"; {name} is on trial"
+    # Neither dearer nor slower and yet better: only an outage that is just over puts it behind.
+    return ""
+
+
+def _resting(considered: Considered, view: View) -> str:
+    """Who leaves this request to the first because it is just back from an outage."""
+    first, *others = considered.attempts
+    back = next((one.endpoint.name for one in others if one.key in view.shares), None)
+    if back is None or first.key in view.shares:
+        return ""
+    return f"; {back} is just back from an outage"

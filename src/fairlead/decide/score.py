@@ -18,18 +18,20 @@ COST_SPAN[0] (TIME_SPAN[0]), and whatever is cheaper than 1/COST_SPAN[1] of the 
 An offer of unknown price has the cost utility of the dearest: unknown is never cheap. Where all the
 others are free it has none at all.
 
-Two things sink an offer below all that have neither, whatever its total: a half-open breaker (it is
-on trial), and a quality below FLOOR of the best offer's (it would be cheap and wrong: this is what
-keeps a route weighted for cost from sending proofs to a tiny model). They stay in the plan, last,
-for when nothing else is left. So that totals still explain the order, a sunk total is scaled to at
-most half of the lowest total above it.
+Two things sink an offer below all that have neither, whatever its total: a quality below FLOOR of
+the best offer's (it would be cheap and wrong: this is what keeps a route weighted for cost from
+sending proofs to a tiny model), and an outage that is just over, where the dice say that this
+request is not of the share that it may have yet. They stay in the plan, last, for when nothing else
+is left. So that totals still explain the order, a sunk total is scaled to at most half of the
+lowest total above it. A half-open breaker sinks nobody: only the next request can try whether it is
+well, and only where it stood before would it be asked.
 
 Equal totals are ordered by cost, then by name; between endpoints that serve one model at one cost
 the dice decides, so that twins share the load. A route with an ordered list keeps its list's order
-and has totals for information only, but half-open breakers sink there as well.
+and has totals for information only, but those just back from an outage sink there as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from math import log
 
@@ -45,21 +47,30 @@ COST_SPAN = (10.0, 100.0)
 TIME_SPAN = (4.0, 100.0)
 """Least and greatest factor between the ends of a scale."""
 FLOOR = 0.6
+NOTHING: Mapping[tuple[str, str], float] = {}
+NOBODY: frozenset[tuple[str, str]] = frozenset()
 
 
-def rank(offers: Sequence[Offer], task: Task, rule: Rule, dice: float) -> tuple[Attempt, ...]:
-    """Attempts, best first. The same offers and dice give the same order."""
+def rank(
+    offers: Sequence[Offer],
+    task: Task,
+    rule: Rule,
+    dice: float,
+    shares: Mapping[tuple[str, str], float] = NOTHING,
+) -> tuple[Attempt, ...]:
+    """Attempts, best first. The same offers, dice and shares give the same order."""
     if not offers:
         return ()
     attempts = _scored(offers, task, rule.weights)
+    resting = _resting(shares, dice) if shares else NOBODY
     if rule.ordered:
-        return _in_listed_order(offers, attempts, rule.models, dice)
+        return _in_listed_order(attempts, rule.models, dice, resting)
     floor = FLOOR * max([attempt.score.quality for attempt in attempts])
     above: list[Attempt] = []
     sunk: list[Attempt] = []
-    for offer, attempt in zip(offers, attempts, strict=True):
-        healthy = offer.vitals.state != "half_open" and attempt.score.quality >= floor
-        (above if healthy else sunk).append(attempt)
+    for attempt in attempts:
+        sinks = attempt.score.quality < floor or (resting and attempt.key in resting)
+        (sunk if sinks else above).append(attempt)
     first = _sorted(above, dice)
     if first:
         sunk = [_scaled(attempt, 0.5 * first[-1].score.total) for attempt in sunk]
@@ -140,13 +151,28 @@ def _sorted(attempts: Sequence[Attempt], dice: float) -> tuple[Attempt, ...]:
 
 
 def _in_listed_order(
-    offers: Sequence[Offer], attempts: Sequence[Attempt], models: Sequence[str], dice: float
+    attempts: Sequence[Attempt],
+    models: Sequence[str],
+    dice: float,
+    resting: frozenset[tuple[str, str]],
 ) -> tuple[Attempt, ...]:
     places: dict[tuple[bool, int], list[Attempt]] = {}
-    for offer, attempt in zip(offers, attempts, strict=True):
-        place = (offer.vitals.state == "half_open", position(offer.endpoint, models) or 0)
+    for attempt in attempts:
+        place = (bool(resting) and attempt.key in resting, position(attempt.endpoint, models) or 0)
         places.setdefault(place, []).append(attempt)
     ordered: tuple[Attempt, ...] = ()
     for place in sorted(places):
         ordered += _sorted(places[place], dice)
     return ordered
+
+
+def _resting(shares: Mapping[tuple[str, str], float], dice: float) -> frozenset[tuple[str, str]]:
+    """Who is just back from an outage and leaves this request to others."""
+    drawn = another(dice)
+    return frozenset([key for key, share in shares.items() if drawn >= share])
+
+
+def another(dice: float) -> float:
+    """A number from the digits of the dice that come later: what is drawn by it goes its own way,
+    whatever else the dice decide."""
+    return dice * 4_096 % 1.0

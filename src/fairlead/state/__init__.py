@@ -49,6 +49,7 @@ class State:
             vitals=self.health.vitals(now_s),
             chars_per_token=self.learned.chars_per_token(),
             affordable_nano_usd=self.ledger.affordable_nano_usd(caller, now_ms),
+            shares=self.health.shares(now_s),
         )
 
     def observe(self, fact: Fact, now_s: float) -> None:

@@ -3,6 +3,7 @@
 closed     -- five failures in a row, or under 80 % good of ten in 30 s -->  open
 open       -- its time is over -->  half open
 half open  -- one probe is let through; good -->  closed; bad -->  open, for twice as long
+closed     -- for the first seconds after an outage, only a growing share of its requests
 """
 
 from typing import Literal
@@ -11,12 +12,15 @@ IN_A_ROW = 5
 ENOUGH_OUTCOMES = 10
 GOOD_SHARE = 0.8
 SLOT_S, SLOTS = 3.0, 10
-FIRST_OPEN_S, LONGEST_OPEN_S = 5.0, 15.0
-"""Short on purpose: an endpoint that is well again should not wait for us."""
+FIRST_OPEN_S, LONGEST_OPEN_S = 5.0, 10.0
+"""Short on purpose: an endpoint that is well again should not wait for us. The longest, with its
+jitter and the ramp after it, stays within 18 s."""
 JITTER = 0.2
 NEVER_S = float("inf")
-PROBE_LEASE_S = 30.0
+PROBE_LEASE_S = 10.0
 """A probe of which nothing is heard for so long does not keep others out."""
+RAMP_S, LEAST_SHARE = 5.0, 0.1
+"""After an outage an endpoint gets a tenth of its requests, and all of them this much later."""
 
 State = Literal["closed", "open", "half_open"]
 
@@ -34,21 +38,33 @@ class Outcomes:
     def add(self, good: bool, now_s: float) -> None:
         slot = int(now_s / SLOT_S)
         if slot > self._slot:
-            for stale in range(max(self._slot, slot - SLOTS) + 1, slot + 1):
-                self._good[stale % SLOTS] = self._bad[stale % SLOTS] = 0
-            self._slot = slot
+            self._forget(slot)
         (self._good if good else self._bad)[self._slot % SLOTS] += 1
 
     def are_poor(self) -> bool:
         good, bad = sum(self._good), sum(self._bad)
         return good + bad >= ENOUGH_OUTCOMES and good < GOOD_SHARE * (good + bad)
 
+    def _forget(self, slot: int) -> None:
+        for stale in range(max(self._slot, slot - SLOTS) + 1, slot + 1):
+            self._good[stale % SLOTS] = self._bad[stale % SLOTS] = 0
+        self._slot = slot
+
 
 class Breaker:
     """Times are monotonic seconds. ``began_s`` says when an attempt began: one that began before
     the breaker opened knows nothing new, and does not count while it is open."""
 
-    __slots__ = ("_open", "_opened_s", "_outcomes", "_probe_until_s", "_row", "_trips", "_until_s")
+    __slots__ = (
+        "_open",
+        "_opened_s",
+        "_outcomes",
+        "_probe_until_s",
+        "_row",
+        "_trips",
+        "_until_s",
+        "ramps_until_s",
+    )
 
     def __init__(self) -> None:
         self._outcomes = Outcomes()
@@ -56,6 +72,7 @@ class Breaker:
         self._open = False
         self._opened_s = self._until_s = self._probe_until_s = 0.0
         self._trips = 0
+        self.ramps_until_s = 0.0
 
     @property
     def is_closed(self) -> bool:
@@ -81,13 +98,22 @@ class Breaker:
             self._probe_until_s = now_s + PROBE_LEASE_S
         return state != "open"
 
-    def good(self, began_s: float, now_s: float) -> None:
+    def good(self, began_s: float, now_s: float) -> bool:
+        """Whether that closed it."""
         if not self._open:
             self._row = 0
             self._outcomes.add(True, now_s)
         elif began_s >= self._opened_s:
             self._open, self._trips, self._row = False, 0, 0
             self._outcomes = Outcomes()
+            self.ramps_until_s = now_s + RAMP_S
+            return True
+        return False
+
+    def share(self, now_s: float) -> float:
+        """How much of its requests it may have, 0 to 1, while it is closed."""
+        left = (self.ramps_until_s - now_s) / RAMP_S
+        return 1.0 if left <= 0 else max(1.0 - left, LEAST_SHARE)
 
     def bad(self, began_s: float, now_s: float, dice: float) -> None:
         """``dice``, uniform in [0, 1), spreads out when many gateways come back."""

@@ -41,6 +41,8 @@ MISSING_S, MISSING_MOST_S = 60.0, 3600.0
 GONE_S = 86_400.0
 GONE_WORDS = ("no longer", "deprecated", "retired", "decommissioned", "shut down", "sunset")
 
+NOTHING: Mapping[Key, float] = {}
+
 PACE_WEIGHT = 0.2
 SUCCESS_WEIGHT = 0.1
 FORGIVE_S = 60.0
@@ -132,6 +134,7 @@ class Health:
         self._retired: dict[str, Retirement] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._changed: set[Key] = set()
+        self._ramping: set[Key] = set()
         self._vitals: Mapping[Key, Vitals] = {}
         self._next_change_s = NEVER_S
         self.swap(catalog)
@@ -145,6 +148,7 @@ class Health:
         self._retired = {name: of for name, of in self._retired.items() if name in same}
         self._vitals = {key: of for key, of in self._vitals.items() if key[0] in same}
         self._changed = {key for key in self._changed if key[0] in same}
+        self._ramping = {key for key in self._ramping if key[0] in same}
 
     def begin(self, key: Key, now_s: float) -> bool:
         """Whether an attempt may go now. False while its breaker is open; in half open one may,
@@ -167,7 +171,7 @@ class Health:
             record = self._records[key] = Record()
         began_s = now_s - attempted.total_ms / 1000
         if attempted.failure == "":
-            self._answered(record, attempted, began_s, now_s)
+            self._answered(key, record, attempted, began_s, now_s)
         elif attempted.failure == "cancelled":
             record.breaker.void(began_s)
         elif attempted.id:
@@ -185,8 +189,21 @@ class Health:
             self._changed = set()
         return self._vitals
 
-    def _answered(self, record: Record, attempted: Attempted, began_s: float, now_s: float) -> None:
-        record.breaker.good(began_s, now_s)
+    def shares(self, now_s: float) -> Mapping[Key, float]:
+        """Of those that are just back from an outage, how many of their requests they may have."""
+        if not self._ramping:
+            return NOTHING
+        breakers = {key: self._records[key].breaker for key in self._ramping}
+        self._ramping = {key for key, of in breakers.items() if now_s < of.ramps_until_s}
+        return {key: breakers[key].share(now_s) for key in self._ramping}
+
+    def _answered(
+        self, key: Key, record: Record, attempted: Attempted, began_s: float, now_s: float
+    ) -> None:
+        if record.breaker.good(began_s, now_s):
+            # The outage is over, and what it did to the record with it.
+            record.success = 1.0
+            self._ramping.add(key)
         record.judge(True, now_s)
         record.gates_in_a_row = 0
         record.pace(attempted)
@@ -240,13 +257,15 @@ class Health:
         record = self._records.get(key)
         if record is None:
             return Vitals(retired=retired)
+        state = record.breaker.state(now_s)
         return Vitals(
-            record.breaker.state(now_s),
+            state,
             record.gate_until_s,
             retired,
             record.first_token_ms,
             record.tokens_per_s,
-            record.success_now(now_s),
+            # On trial it stands where it stood: behind others nobody would try it.
+            1.0 if state == "half_open" else record.success_now(now_s),
         )
 
 

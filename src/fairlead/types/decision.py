@@ -100,6 +100,8 @@ class View(Struct, frozen=True):
     """Learned per model name; absent means the default of ``decide.classify``."""
     affordable_nano_usd: int | None = None
     """What the caller's tightest budget has left; None means no budget."""
+    shares: Mapping[tuple[str, str], float] = {}
+    """Of those just back from an outage: how many of their requests they may have, 0 to 1."""
 
 
 class Rejected(Struct, frozen=True):
