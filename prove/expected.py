@@ -1,0 +1,159 @@
+"""What each class of failure must lead to: the wall's own policy, to hold Fairlead's against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+CONNECT_S = 1.0
+FIRST_TOKEN_S = 1.5
+STALL_S = 1.5
+WHOLE_S = FIRST_TOKEN_S + 0.2
+"""An answer in one piece also gets twice the time that its longest length takes: 0.2 s here."""
+PAUSE_S = 0.5
+"""The longest before one endpoint is asked the same again."""
+IN_TIME_S = 0.5
+"""How late an upstream is that is slow, and not too slow."""
+
+
+class Answered(Enum):
+    """What a caller may get."""
+
+    WHOLE = "the whole answer"
+    REFUSED = "an error response"
+    BROKEN = "an error in the stream"
+
+
+@dataclass(frozen=True)
+class Policy:
+    elsewhere: bool
+    """Another endpoint answers."""
+    alone: int
+    """How often an endpoint may be asked when there is no other."""
+    status: int
+    code: str
+    """What a Chat Completions caller is told in the end."""
+
+
+POLICY: Mapping[str, Policy] = {
+    "rate_limit": Policy(True, 1, 429, "rate_limit_exceeded"),
+    "quota": Policy(True, 1, 429, "insufficient_quota"),
+    "overloaded": Policy(True, 2, 503, "upstream_overloaded"),
+    "transient": Policy(True, 2, 502, "upstream_error"),
+    "connect": Policy(True, 2, 502, "upstream_unreachable"),
+    "silent": Policy(True, 1, 504, "upstream_timeout"),
+    "model_gone": Policy(True, 1, 404, "model_not_found"),
+    "credential": Policy(True, 1, 502, "upstream_credential_rejected"),
+    "context_length": Policy(False, 1, 400, "context_length_exceeded"),
+    "content_filter": Policy(False, 1, 400, "content_filter"),
+    "caller_fault": Policy(False, 1, 400, "invalid_request"),
+    "bad_success": Policy(True, 1, 502, "empty_completion"),
+    "stream_broken": Policy(True, 1, 502, "upstream_stream_broken"),
+}
+
+ANTHROPIC_TYPES = {400: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error"}
+ANTHROPIC_TYPES |= {502: "api_error", 503: "overloaded_error", 504: "timeout_error"}
+"""By status, as Anthropic lists them; its callers are told no code."""
+
+
+@dataclass(frozen=True)
+class Expect:
+    """What one fault must lead to, streamed or whole."""
+
+    failure: str = ""
+    """The class of the faulty endpoint's attempts; empty if it answers well in the end."""
+    takes_s: float = 0.0
+    """How long it keeps the gateway busy, each time that it is asked."""
+    begun: bool = False
+    """The caller has seen content before it fails."""
+    or_whole: bool = False
+    """The content was complete, so the whole answer is right too."""
+    asks_s: float | None = None
+    """How long it asks to stay away."""
+    recovers: bool = False
+    """The second time that it is asked it answers well."""
+    elsewhere: bool | None = None
+    """Whether the other endpoint may answer, where the fault says more than its class."""
+    rescued: bool = True
+    """Text that was begun may be continued exactly by another attempt; a tool call never."""
+
+
+WELL = Expect()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one cell must come to."""
+
+    answers: frozenset[Answered]
+    classes: frozenset[str]
+    """Of the attempts at the faulty endpoint."""
+    first: range
+    """How often the faulty endpoint may be asked, in one call."""
+    second: range
+    status: int
+    code: str
+    within_s: float
+
+
+def expected(expect: Expect, paired: bool, calls: int = 1) -> Expected:
+    """``paired``: a healthy second endpoint stands by. Of several calls some may go well."""
+    one = _of_one_call(expect, paired)
+    if calls == 1:
+        return one
+    return replace(
+        one,
+        classes=one.classes | {""},
+        first=range(one.first.start, calls * (one.first.stop - 1) + 1),
+        second=range(one.second.start, calls * (one.second.stop - 1) + 1),
+    )
+
+
+def _of_one_call(expect: Expect, paired: bool) -> Expected:
+    if not expect.failure:
+        whole = frozenset({Answered.WHOLE})
+        return Expected(whole, frozenset({""}), _times(1), _times(0), 200, "", expect.takes_s)
+    return _begun(expect, paired) if expect.begun else _failed(expect, paired)
+
+
+def _begun(expect: Expect, paired: bool) -> Expected:
+    policy = POLICY["stream_broken"]
+    answers, again = {Answered.BROKEN}, 0
+    if expect.rescued:
+        answers.add(Answered.WHOLE)
+        again = 2
+    elif expect.or_whole:
+        answers.add(Answered.WHOLE)
+    return Expected(
+        frozenset(answers),
+        frozenset({"stream_broken", ""} if expect.or_whole else {"stream_broken"}),
+        range(1, 2 + (0 if paired else again)),
+        range(1 + (again if paired else 0)),
+        policy.status,
+        policy.code,
+        expect.takes_s * (1 if paired else 1 + again) + PAUSE_S * again,
+    )
+
+
+def _failed(expect: Expect, paired: bool) -> Expected:
+    policy = POLICY[expect.failure]
+    elsewhere = policy.elsewhere if expect.elsewhere is None else expect.elsewhere
+    if paired and elsewhere:
+        whole = frozenset({Answered.WHOLE})
+        return Expected(
+            whole, frozenset({expect.failure}), _times(1), _times(1), 200, "", expect.takes_s
+        )
+    times = 2 if expect.recovers else policy.alone
+    pause_s = PAUSE_S if expect.asks_s is None else expect.asks_s
+    return Expected(
+        frozenset({Answered.WHOLE if expect.recovers else Answered.REFUSED}),
+        frozenset({expect.failure, ""} if expect.recovers else {expect.failure}),
+        range(2, 3) if expect.recovers else range(1, times + 1),
+        _times(0),
+        policy.status,
+        policy.code,
+        expect.takes_s * times + pause_s * (times - 1),
+    )
+
+
+def _times(count: int) -> range:
+    return range(count, count + 1)

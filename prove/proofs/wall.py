@@ -1,0 +1,45 @@
+"""The fault wall: what an upstream can do wrong, and what the caller gets."""
+
+import sys
+
+from prove import judge
+from prove.wall import Run, run
+
+AT_ONCE = 24
+SLACK_S = 1.0
+SHORT_SLACK_S = 6.0
+"""The short form runs beside other tests, on machines that are busy."""
+
+
+def prove(short: bool) -> dict[str, object]:
+    done = run(short, AT_ONCE, SHORT_SLACK_S if short else SLACK_S)
+    for line in complaints(done):
+        print(f"wall: {line}", file=sys.stderr)
+    return figures(done)
+
+
+def figures(done: Run) -> dict[str, object]:
+    wrong = [line for result in done.results for line in result.wrong]
+    counts = {kind: sum(line.startswith(kind + ":") for line in wrong) for kind in KINDS}
+    return {
+        "cells": len(done.results),
+        "faults": len({result.cell.fault.name for result in done.results}),
+        **{KINDS[kind]: count for kind, count in counts.items()},
+        "canary_hits": len(done.canaries) + done.canary_asked,
+        "alive": done.alive,
+        "ok": not (wrong or done.canaries or done.canary_asked) and done.alive,
+    }
+
+
+KINDS = {
+    judge.HANG: "hangs",
+    judge.TRUNCATED: "truncated_as_success",
+    judge.WRONG: "wrong_class",
+    judge.ASKED: "wrongly_asked",
+    judge.LATE: "late",
+}
+
+
+def complaints(done: Run) -> list[str]:
+    found = [f"{r.cell.name}: {line}" for r in done.results for line in r.wrong]
+    return found + [f"a secret is kept: {line}" for line in done.canaries]
