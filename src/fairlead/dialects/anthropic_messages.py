@@ -8,6 +8,7 @@ from fairlead.dialects import (
     anthropic_messages_encode,
     anthropic_messages_parse,
     anthropic_messages_render,
+    anthropic_messages_said,
     failures,
 )
 from fairlead.dialects.anthropic_messages_decode import (
@@ -19,7 +20,7 @@ from fairlead.dialects.anthropic_messages_decode import (
     translate_message,
 )
 from fairlead.dialects.anthropic_messages_wire import COUNT_NAME, NAME
-from fairlead.dialects.dialect import Decoder, Dialect, Encoder, Rendered, Reply
+from fairlead.dialects.dialect import Decoder, Dialect, Encoder, Rendered, Reply, Said
 from fairlead.dialects.wire import original_tool_names
 from fairlead.types.catalog import Endpoint
 from fairlead.types.chat import Request
@@ -52,6 +53,9 @@ class AnthropicMessages:
         if request.stream:
             return TranslatedStream(names)
         return Whole(partial(translate_message, original_names=names))
+
+    def said(self, passed: bytes) -> Said:
+        return anthropic_messages_said.said(passed)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return failures.upstream_error(status, headers, body)

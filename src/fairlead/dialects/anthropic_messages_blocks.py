@@ -107,7 +107,7 @@ class Blocks:
         else:
             kind = _kind(piece)
             block = self.row[-1] if self.row else self._new(kind)
-            if block.kind != kind or block.signature:
+            if block.kind != kind or block.signature or block.stopped:
                 block = self._new(kind)
         if block.stopped and text.strip():
             raise _broken("The endpoint went on with a tool call that was complete.")

@@ -25,6 +25,7 @@ from fairlead.dialects.anthropic_messages_blocks import (
     Piece,
     text_and_signature,
 )
+from fairlead.dialects.anthropic_messages_said import seen_in
 from fairlead.dialects.anthropic_messages_wire import UNSIGNED, error_type, wire_usage
 from fairlead.dialects.dialect import Encoder, Reply
 from fairlead.types.chat import (
@@ -33,6 +34,7 @@ from fairlead.types.chat import (
     Event,
     Passed,
     Request,
+    Resumed,
     TextDelta,
     Usage,
 )
@@ -108,6 +110,8 @@ class _Stream:
             # Nothing is sent yet: an attempt that begins may still fail, and another take over.
             self._usage = event.usage
             return b""
+        if isinstance(event, Resumed):
+            return self._resume(event)
         return self._end(event) if isinstance(event, End) else self._piece(event)
 
     def error(self, error: GatewayError) -> bytes:
@@ -122,6 +126,16 @@ class _Stream:
             said = self._deltas(block, *text_and_signature(piece))
         return said + self._advance()
 
+    def _resume(self, resumed: Resumed) -> bytes:
+        """Go on behind the blocks that were passed on: the last of them may be open."""
+        seen = seen_in(resumed.passed)
+        for is_open in seen.open if seen else ():
+            block = Block("text")
+            block.stopped = not is_open
+            self._blocks.row.append(block)
+            self._go_to(block)
+        return b""
+
     def _advance(self) -> bytes:
         """Go on to the next block while the open one is done."""
         row, frames = self._blocks.row, []
@@ -132,17 +146,23 @@ class _Stream:
     def _next(self) -> bytes:
         """Stop the open block, start the one behind it, and say what waited for it."""
         stopped = self._stop() if self._at >= 0 else self._begin()
-        self._at += 1
-        block = self._blocks.row[self._at]
+        block = self._blocks.row[self._at + 1]
+        self._go_to(block)
         start = {"index": self._at, "content_block": block.start()}
-        self._before = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
-        self._before += b'%d,"delta":' % self._at
-        self._text_before = self._before + DELTAS["text"] if block.kind == "text" else b""
         waited = self._deltas(block, block.text(), block.signature)
         return stopped + _frame("content_block_start", start) + waited
 
+    def _go_to(self, block: Block) -> None:
+        self._at += 1
+        self._before = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
+        self._before += b'%d,"delta":' % self._at
+        is_text = block.kind == "text" and not block.stopped
+        self._text_before = self._before + DELTAS["text"] if is_text else b""
+
     def _stop(self) -> bytes:
         block = self._blocks.row[self._at]
+        if block.stopped:
+            return b""
         block.stopped = True
         unsigned = block.kind == "thinking" and not block.signature
         mark = self._deltas(block, "", UNSIGNED) if unsigned else b""
@@ -188,7 +208,7 @@ class _Whole:
             return event.data or self._end(event)
         if isinstance(event, Begin):
             self._usage = event.usage
-        else:
+        elif not isinstance(event, Resumed):
             self._blocks.take(event)
         return b""
 

@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from fairlead.types.catalog import Endpoint
-from fairlead.types.chat import Event, Request
+from fairlead.types.chat import End, Event, Request
 from fairlead.types.errors import GatewayError, UpstreamError
 
 
@@ -29,6 +29,16 @@ class Reply(Struct, frozen=True):
     created_s: int
     model: str
     """The model that answers, as the caller should see it."""
+
+
+class Said(Struct, frozen=True):
+    """What a caller has seen of a streamed answer whose frames were passed on to it."""
+
+    text: str = ""
+    plain: bool = True
+    """Nothing but one text, and nothing that is not understood: another attempt can go on."""
+    last: End | None = None
+    """The only frame still missing, where the answer's reason to end was passed on already."""
 
 
 class Decoder(Protocol):
@@ -78,6 +88,10 @@ class Dialect(Protocol):
 
     def decoder(self, request: Request, relay: bool) -> Decoder:
         """``relay``: the caller speaks this dialect too, so yield Passed and End with bytes."""
+        ...
+
+    def said(self, passed: bytes) -> Said:
+        """Read again what a relay passed on, once its stream is broken. Never raises."""
         ...
 
     def parse_error(

@@ -8,8 +8,9 @@ from fairlead.dialects import (
     openai_chat_encode,
     openai_chat_parse,
     openai_chat_render,
+    openai_chat_said,
 )
-from fairlead.dialects.dialect import Decoder, Dialect, Encoder, Rendered, Reply
+from fairlead.dialects.dialect import Decoder, Dialect, Encoder, Rendered, Reply, Said
 from fairlead.dialects.openai_chat_wire import NAME, error_object
 from fairlead.types.catalog import Endpoint
 from fairlead.types.chat import Request
@@ -35,6 +36,9 @@ class OpenAIChat:
 
     def decoder(self, request: Request, relay: bool) -> Decoder:
         return openai_chat_decode.decoder(request, relay)
+
+    def said(self, passed: bytes) -> Said:
+        return openai_chat_said.said(passed)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return failures.upstream_error(status, headers, body)

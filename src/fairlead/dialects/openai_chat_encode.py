@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from fairlead.dialects.dialect import Encoder, Reply
+from fairlead.dialects.openai_chat_said import head_of
 from fairlead.dialects.openai_chat_wire import DONE, FINISHES, error_object, usage_object
 from fairlead.types.chat import (
     End,
@@ -12,6 +13,7 @@ from fairlead.types.chat import (
     Passed,
     ReasoningDelta,
     Request,
+    Resumed,
     TextDelta,
     ToolCallDelta,
 )
@@ -44,11 +46,14 @@ class _Stream:
     def __init__(self, request: Request, reply: Reply) -> None:
         self._reply = reply
         self._include_usage = request.include_usage
-        head = _encode(_head(reply, "chat.completion.chunk"))[:-1]
-        self._usage_head = b"data: " + head + b',"choices":[],"usage":'
-        self._before = b"data: " + head + b',"choices":[{"index":0,"delta":'
+        self._frame(_head(reply, "chat.completion.chunk"))
         self._after = b',"finish_reason":null}]}\n\n'
         self._opened = False
+
+    def _frame(self, head: dict[str, Any]) -> None:
+        begun = b"data: " + _encode(head)[:-1]
+        self._usage_head = begun + b',"choices":[],"usage":'
+        self._before = begun + b',"choices":[{"index":0,"delta":'
 
     def encode(self, event: Event) -> bytes:
         if isinstance(event, TextDelta):
@@ -62,6 +67,10 @@ class _Stream:
             if not event.text:
                 return b""
             return self._chunk(b'{"reasoning_content":' + _encode(event.text) + b"}")
+        if isinstance(event, Resumed) and event.passed:
+            # The caller has a head and a role already: the endpoint's own.
+            self._frame(_head(self._reply, "chat.completion.chunk") | head_of(event.passed))
+            self._opened = True
         return self._end(event) if isinstance(event, End) else b""
 
     def error(self, error: GatewayError) -> bytes:

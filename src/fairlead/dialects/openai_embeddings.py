@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from fairlead.dialects import failures, wire
-from fairlead.dialects.dialect import Decoder, Dialect, Encoder, Rendered, Reply
+from fairlead.dialects.dialect import Decoder, Dialect, Encoder, Rendered, Reply, Said
 from fairlead.dialects.openai_chat_wire import error_object, usage_of
 from fairlead.types.catalog import Endpoint
 from fairlead.types.chat import End, Event, Passed, Request
@@ -65,6 +65,9 @@ class OpenAIEmbeddings:
 
     def decoder(self, request: Request, relay: bool) -> Decoder:
         return _Decoder()
+
+    def said(self, passed: bytes) -> Said:
+        return Said(plain=False)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return failures.upstream_error(status, headers, body)

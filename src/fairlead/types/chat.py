@@ -215,4 +215,13 @@ class End(Struct, frozen=True):
     """When passing bytes through: the terminal frames themselves."""
 
 
-Event = Begin | TextDelta | ReasoningDelta | ToolCallDelta | Passed | End
+class Resumed(Struct, frozen=True):
+    """The attempt that answered broke off; what follows is another's, and goes on where it was."""
+
+    passed: bytes = b""
+    """All that was passed on of the answer, where it is to be gone on with in other words."""
+    by: str = ""
+    """The endpoint that goes on."""
+
+
+Event = Begin | TextDelta | ReasoningDelta | ToolCallDelta | Passed | Resumed | End
