@@ -24,7 +24,7 @@ from decide.pool import (
 from fairlead.decide import consider, decide
 from fairlead.decide.explain import as_json
 from fairlead.decide.failover import Tried, next_attempt
-from fairlead.types.catalog import Route, Rule, When
+from fairlead.types.catalog import Endpoint, Route, Rule, When
 from fairlead.types.chat import Narrowing
 from fairlead.types.decision import Caller, Plan, Vitals
 from fairlead.types.errors import Failure, Forbidden, UnknownModel, UpstreamError
@@ -186,11 +186,11 @@ def test_past_its_last_day_a_model_is_answered_by_its_successor() -> None:
 @pytest.mark.parametrize(
     ("asked", "caller", "vitals"),
     [
-        ("old", ANYONE, Vitals(state="open")),
+        ("old", ANYONE, Vitals(gate_until_s=1_001.0)),
         ("acme/old", ANYONE, Vitals(retired=True)),
         ("old", Caller("k", "k", models=("old",)), Vitals(retired=True)),
     ],
-    ids=["it is only ill", "an endpoint is meant alone", "the key may not use it"],
+    ids=["it is only busy", "an endpoint is meant alone", "the key may not use it"],
 )
 def test_no_successor_steps_in_where(asked: str, caller: Caller, vitals: Vitals) -> None:
     considered = consider(
@@ -198,3 +198,66 @@ def test_no_successor_steps_in_where(asked: str, caller: Caller, vitals: Vitals)
     )
 
     assert considered.attempts == ()
+
+
+# Where only breakers stand in the way.
+
+OPEN = Vitals(state="open")
+WORSE = Vitals(state="open", success=0.3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "endpoints", "vitals", "expected"),
+    [
+        pytest.param("mid", [MID], {MID: OPEN}, ["acme/mid"], id="the-only-one"),
+        pytest.param(
+            "auto", [MID, SMALL], {MID: WORSE, SMALL: OPEN}, ["bolt/small", "acme/mid"], id="least"
+        ),
+        pytest.param(
+            "auto", [MID, SMALL], {MID: OPEN, SMALL: WORSE}, ["acme/mid", "bolt/small"], id="bad"
+        ),
+        pytest.param("auto", [MID, SMALL], {MID: OPEN}, ["bolt/small"], id="not-while-one-is-well"),
+        pytest.param(
+            "auto",
+            [MID, SMALL],
+            {MID: OPEN, SMALL: Vitals("open", retired=True)},
+            ["acme/mid"],
+            id="gone-is-gone",
+        ),
+        pytest.param(
+            "auto",
+            [MID, SMALL],
+            {MID: OPEN, SMALL: Vitals("open", gate_until_s=1_001.0)},
+            ["acme/mid"],
+            id="asked-to-wait",
+        ),
+        pytest.param("old", [OLD, MID], {OLD: OPEN, MID: OPEN}, ["acme/old"], id="not-its-heirs"),
+        pytest.param(
+            "old",
+            [OLD, MID],
+            {OLD: Vitals(retired=True), MID: OPEN},
+            ["acme/mid"],
+            id="unless-it-is-gone",
+        ),
+    ],
+)
+def test_the_least_bad_is_asked(
+    asked: str, endpoints: list[Endpoint], vitals: dict[Endpoint, Vitals], expected: list[str]
+) -> None:
+    known = {(one.name, ""): of for one, of in vitals.items()}
+    plan = decide(ask(model=asked), ANYONE, view(*endpoints, vitals=known))
+
+    assert [one.endpoint.name for one in plan.attempts] == expected
+    desperate = all(of.state == "open" or of.retired for of in vitals.values())
+    desperate &= len(vitals) == len(endpoints)
+    assert all(one.last_resort == desperate for one in plan.attempts)
+    assert {one.endpoint for one in plan.rejected}.isdisjoint(expected)
+    assert plan.reason.endswith("the least bad: every breaker is open") == desperate
+
+
+def test_what_policy_forbids_is_no_last_resort() -> None:
+    narrow = Caller("k", "k", models=("small",))
+    down = {("acme/mid", ""): OPEN, ("bolt/small", ""): OPEN}
+    plan = decide(ask(), narrow, view(MID, SMALL, vitals=down))
+
+    assert [one.endpoint for one in plan.attempts] == [SMALL]

@@ -32,7 +32,7 @@ from fairlead.types.errors import (
 )
 
 GONE = changed(MID, retires="2026-01-01")
-DOWN = {("acme/mid", ""): Vitals(state="open")}
+BUSY = {("acme/mid", ""): Vitals(gate_until_s=1_005.0)}
 PICTURE = ask(messages=(Message("user", (Image(data="aa"),)),))
 UNPRICED = changed(MID, prices=())
 
@@ -169,9 +169,9 @@ UNPRICED = changed(MID, prices=())
             (MID, changed(SMALL, context_tokens=100), LOCAL),
             ask(narrowing=Narrowing(zones=("cloud",))),
             ANYONE,
-            {"vitals": DOWN},
+            {"vitals": BUSY},
             Unavailable,
-            "no endpoint of 'auto' is available now: breaker is open",
+            "no endpoint of 'auto' is available now: asks to wait 5.0 s",
             id="whoever-came-closest-tells",
         ),
     ],
@@ -208,23 +208,20 @@ def test_the_limit_to_change_is_named(narrowing: Narrowing, param: str) -> None:
     assert told.value.param == param
 
 
-@pytest.mark.parametrize(
-    ("vitals", "expected"),
-    [
-        pytest.param({"a": 1_004.0, "b": 1_002.5}, 2.5, id="the-soonest"),
-        pytest.param({"a": 1_004.0}, 4.0, id="the-other-does-not-say"),
-        pytest.param({}, None, id="nobody-says"),
-    ],
-)
-def test_when_to_try_again(vitals: Mapping[str, float], expected: float | None) -> None:
+def test_when_to_try_again() -> None:
     one = keyed(MID, "a", "b")
-    states = {
-        ("acme/mid", key): Vitals(state="open", gate_until_s=vitals.get(key, 0.0))
-        for key in ("a", "b")
-    }
+    gates = {"a": 1_004.0, "b": 1_002.5}
+    vitals = {("acme/mid", key): Vitals(gate_until_s=until_s) for key, until_s in gates.items()}
 
     with pytest.raises(Unavailable) as told:
-        decide(ask(), ANYONE, view(one, vitals=states))
+        decide(ask(), ANYONE, view(one, vitals=vitals))
 
-    assert told.value.retry_after_s == expected
+    assert told.value.retry_after_s == 2.5
     assert told.value.retryable
+
+
+def test_of_what_is_gone_nobody_knows_when() -> None:
+    with pytest.raises(Unavailable) as told:
+        decide(ask(), ANYONE, view(MID, vitals={("acme/mid", ""): Vitals(retired=True)}))
+
+    assert told.value.retry_after_s is None

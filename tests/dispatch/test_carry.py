@@ -536,19 +536,35 @@ async def test_one_probe_decides_on_a_breaker(
         assert breaker(served, "a") == state
 
 
-async def test_while_a_probe_is_out_nobody_else_goes(up: Scripted, tmp_path: Path) -> None:
+async def test_while_a_probe_is_out_the_others_go_elsewhere(up: Scripted, tmp_path: Path) -> None:
     gate = Gate()
     up.on("a", (gate, *reply(GOOD.whole)))
 
-    async with serving(tmp_path, up, at(up, "a")) as served:
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
         failed_earlier(served, "a")
         probe = asyncio.create_task(served.ask())
         await asyncio.to_thread(up.wait_for, "a")
         other = await served.ask()
         gate.open()
-        assert (await probe).text == canned.TEXT
+        assert (await probe).headers["x-fairlead-endpoint"] == "at-a/a"
 
-    assert (other.status, len(up.asked("a"))) == (503, 1)
+    assert other.headers["x-fairlead-endpoint"] == "at-b/b"
+    assert len(up.asked("a")) == 1
+
+
+async def test_where_there_is_no_elsewhere_an_open_breaker_keeps_nobody_out(
+    up: Scripted, tmp_path: Path
+) -> None:
+    up.on("a", GOOD)
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        failed_earlier(served, "a", ago_s=0.0)
+        assert breaker(served, "a") == "open"
+        got = await served.ask()
+        assert breaker(served, "a") == "closed"
+
+    assert (got.status, got.text) == (200, canned.TEXT)
+    assert got.headers["x-fairlead-reason"].endswith("the least bad: every breaker is open")
 
 
 async def test_of_two_that_fail_over_to_a_half_open_endpoint_one_may(

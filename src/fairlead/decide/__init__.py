@@ -16,6 +16,8 @@ from fairlead.types.decision import Caller, Plan, View
 
 GONE = frozenset({"retired", "lifecycle"})
 """Rules by which a model is left out for good."""
+OURS = "health"
+"""The rule by which we keep an endpoint back, where its provider has said nothing."""
 
 
 def decide(request: Request, caller: Caller, view: View) -> Plan:
@@ -52,6 +54,8 @@ def consider(request: Request, caller: Caller, view: View) -> Considered:
     if heirs and (attempts or any([one.rule in GONE for one in unable])):
         considered = _with_heirs(considered, request, heirs, view)
     if not considered.attempts:
+        considered = _least_bad(considered, request, endpoints, heirs, view)
+    if not considered.attempts:
         return considered
     planned = plan.plan(considered, request, view)
     return Considered(
@@ -72,3 +76,37 @@ def _with_heirs(
         attempts=considered.attempts + stand_ins,
         rejected=(*considered.rejected, *unable),
     )
+
+
+def _least_bad(
+    considered: Considered,
+    request: Request,
+    endpoints: Sequence[Endpoint],
+    heirs: Sequence[Endpoint],
+    view: View,
+) -> Considered:
+    """Where only breakers stand in the way, they do not: an answer may come, a refusal never is
+    one. Who failed least comes first. The successors of a model only once it is gone."""
+    kept_back = {one.endpoint for one in considered.rejected if one.rule == OURS}
+    for stands_in, pool in ((False, endpoints), (True, heirs)):
+        among = [endpoint for endpoint in pool if endpoint.name in kept_back]
+        offers, _ = eligible.eligible(
+            request, considered.task, among, considered.grant, view, desperate=True
+        )
+        ranked = score.rank(offers, considered.task, considered.rule, view.dice)
+        success = {_key(offer): offer.vitals.success for offer in offers}
+        attempts = tuple(
+            [
+                replace(attempt, stands_in=stands_in, last_resort=True)
+                for attempt in sorted(ranked, key=lambda one: -success[one.key])
+            ]
+        )
+        if attempts:
+            asked = {attempt.endpoint.name for attempt in attempts}
+            rejected = [one for one in considered.rejected if one.endpoint not in asked]
+            return replace(considered, attempts=attempts, rejected=tuple(rejected))
+    return considered
+
+
+def _key(offer: eligible.Offer) -> tuple[str, str]:
+    return (offer.endpoint.name, offer.secret.id if offer.secret else "")

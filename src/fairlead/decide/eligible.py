@@ -59,6 +59,8 @@ class Question(Struct, frozen=True):
     """Rules of FITNESS that this request can fail at: most requests ask for nothing special."""
     limits: Terms
     """Rules of LIMITS that a budget or the request sets."""
+    health: Terms
+    """HEALTH, or less for want of anyone who passes it."""
 
 
 class Offer(Struct, frozen=True):
@@ -75,10 +77,16 @@ class Offer(Struct, frozen=True):
 
 
 def eligible(
-    request: Request, task: Task, endpoints: Iterable[Endpoint], grant: Grant, view: View
+    request: Request,
+    task: Task,
+    endpoints: Iterable[Endpoint],
+    grant: Grant,
+    view: View,
+    desperate: bool = False,
 ) -> tuple[list[Offer], list[Rejected]]:
-    """Offers of the granted endpoints in catalogue order, one for each credential that works."""
-    question = _question(request, task, view)
+    """Offers of the granted endpoints in catalogue order, one for each credential that works; when
+    ``desperate``, those too that we keep back of our own accord."""
+    question = _question(request, task, view, DEFINITIVE if desperate else HEALTH)
     offers: list[Offer] = []
     rejected: list[Rejected] = []
     for endpoint in endpoints:
@@ -108,7 +116,7 @@ def padded(tokens: int) -> int:
     return tokens + tokens * MARGIN_PERCENT // 100
 
 
-def _question(request: Request, task: Task, view: View) -> Question:
+def _question(request: Request, task: Task, view: View, health: Terms) -> Question:
     asked, wishes = request.max_output_tokens, request.narrowing
     capabilities, modalities = task.needs - MODALITIES, task.needs & MODALITIES
     uncrossable = _uncrossable(request)
@@ -129,6 +137,7 @@ def _question(request: Request, task: Task, view: View) -> Question:
             view.affordable_nano_usd is not None,
             wishes.max_latency_ms is not None,
         ),
+        health=health,
     )
 
 
@@ -288,6 +297,8 @@ HEALTH: Terms = (
     ("health", _health),
 )
 """Rules in the order in which they are asked, by the word in ``Rejected.rule``."""
+DEFINITIVE: Terms = HEALTH[:2]
+"""What its provider said itself. A breaker is only what we make of it."""
 
 
 @cache
@@ -325,7 +336,7 @@ def _unwilling(offer: Offer, question: Question) -> Rejected | None:
     vitals = offer.vitals
     well = vitals.state == "closed" and not vitals.retired
     well = well and vitals.gate_until_s <= question.view.now_s
-    for rule, check in question.limits if well else question.limits + HEALTH:
+    for rule, check in question.limits if well else question.limits + question.health:
         reason = check(offer, question)
         if reason is not None:
             return Rejected(offer.endpoint.name, rule, reason)

@@ -34,6 +34,7 @@ class _Candidate(Struct, omit_defaults=True):
     max_output_tokens: int | None = None
     """The cap that a budget forces on its answer."""
     stands_in: bool = False
+    last_resort: bool = False
 
 
 class _Explained(Struct):
@@ -103,4 +104,5 @@ def _candidate(attempt: Attempt) -> _Candidate:
         attempt.secret.id if attempt.secret else "",
         attempt.max_output_tokens,
         attempt.stands_in,
+        attempt.last_resort,
     )

@@ -22,8 +22,8 @@ from fairlead.types.errors import (
 def refusal(request: Request, considered: Considered, view: View) -> GatewayError:
     """The error for a request that nobody may or can answer.
 
-    Told by whoever came closest: rules are asked in a fixed order, and an endpoint that only its
-    breaker kept back would have answered, however many others are too small.
+    Told by whoever came closest: rules are asked in a fixed order, and an endpoint that only a rate
+    limit kept back would have answered, however many others are too small.
     """
     for rules, render in _CLOSEST_FIRST:
         near = [one for one in considered.rejected if one.rule in rules]
@@ -102,7 +102,7 @@ def _forbidden(
 _Render = Callable[[list[Rejected], Request, Considered, View], GatewayError]
 
 _CLOSEST_FIRST: tuple[tuple[frozenset[str], _Render], ...] = (
-    (frozenset({"health", "rate_limit"}), _unavailable),
+    (frozenset({"rate_limit"}), _unavailable),
     (frozenset({"retired"}), _unavailable),
     (frozenset({"latency"}), _beyond_wishes),
     (frozenset({"budget"}), _over_budget),

@@ -137,6 +137,8 @@ class Attempt(Struct, frozen=True):
     stands_in: bool = False
     """It serves the declared successor of the model that was asked for by name: to be asked only
     once that one is gone."""
+    last_resort: bool = False
+    """Its breaker is open, and so is everybody's: it is asked all the same."""
 
     @property
     def key(self) -> tuple[str, str]:
