@@ -13,6 +13,7 @@ from fairlead.types.errors import Failure, UpstreamError
 from servers.scripted import End, Gate, Scripted, Step, cut, reply, scripted, silent, stream
 
 TIMEOUTS = Timeouts(connect_s=1.0)
+LONG_S = 5.0
 BODY = b'{"model":"m"}'
 
 
@@ -68,6 +69,23 @@ async def test_a_cut_is_never_an_end(up: HttpUpstream, server: Scripted, end: En
         await read_all()
 
     assert broken.value.failure in (Failure.STREAM_BROKEN, Failure.TRANSIENT)
+
+
+async def test_a_transfer_that_is_no_http_is_a_cut(up: HttpUpstream, server: Scripted) -> None:
+    """Not a wait for more: the parser has given up."""
+    gate = Gate()
+    server.on("m", (*stream(b"data: 1\n\n")[:2], gate, b"zz\r\nnonsense\r\n", Gate()))
+
+    async def read_all() -> None:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+            while await answer.chunk() is not None:
+                gate.open()
+
+    with pytest.raises(UpstreamError) as broken:
+        async with asyncio.timeout(LONG_S):
+            await read_all()
+
+    assert broken.value.failure is Failure.STREAM_BROKEN
 
 
 async def test_leaving_early_closes_the_endpoint(up: HttpUpstream, server: Scripted) -> None:

@@ -84,6 +84,16 @@ def _proxy(scheme: str) -> Proxy | None:
     return Proxy(parts.hostname, parts.port or 80, authorization)
 
 
+class Connection(ResponseHandler):
+    """aiohttp's, with one thing mended: who reads a body learns that its transfer is no HTTP."""
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        payload = self._payload
+        super().set_exception(exc, exc_cause or exc)
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(exc)
+
+
 class Connections:
     """One per process and loop."""
 
@@ -142,7 +152,7 @@ class Connections:
             found, happy_eyeballs_delay=OTHER_FAMILY_S, loop=loop
         )
         _, connection = await loop.create_connection(
-            lambda: ResponseHandler(loop),
+            lambda: Connection(loop),
             sock=socket,
             ssl=self._context() if origin.secure else None,
             server_hostname=origin.host if origin.secure else None,
@@ -165,7 +175,7 @@ class Connections:
             status = await asked.answer
             if status != 200:
                 raise ConnectionError(f"the proxy answered {status}")
-            connection = ResponseHandler(loop)
+            connection = Connection(loop)
             secured = await loop.start_tls(
                 transport, connection, self._context(), server_hostname=origin.host
             )
