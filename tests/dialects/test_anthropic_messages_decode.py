@@ -280,6 +280,7 @@ def test_a_reason_that_nobody_knows_is_relayed_but_not_translated() -> None:
     [
         (b"", Failure.BAD_SUCCESS, "an empty body"),
         (b": comment\n\n", Failure.BAD_SUCCESS, "an empty body"),
+        (PING + LAST, Failure.BAD_SUCCESS, "an empty body"),
         (b"<!doctype html><h1>Login</h1>", Failure.BAD_SUCCESS, "a page of HTML"),
         (msgspec.json.encode({"type": "error", "error": ERROR}), Failure.OVERLOADED, "Overloaded"),
         (frame("error", error=ERROR), Failure.OVERLOADED, "Overloaded"),
@@ -294,6 +295,7 @@ def test_a_reason_that_nobody_knows_is_relayed_but_not_translated() -> None:
     ids=[
         "nothing",
         "a comment",
+        "an end alone",
         "HTML",
         "an error's body",
         "an error",
@@ -487,8 +489,15 @@ def test_why_it_ended(said: str, content: bool, reason: Any) -> None:
             {"output_tokens": 5, "output_tokens_details": {"thinking_tokens": 4}},
             Usage(39, 5, 0, 30, 20, 4),
         ),
+        ("odd", {"odd": 1}, None),
+        ({"input_tokens": -5}, {"output_tokens": "many"}, None),
+        ({"input_tokens": 1e300}, {"output_tokens": 10**30}, None),
+        (USAGE, {"output_tokens": -5, "cache_creation": 7}, Usage(9, 0)),
     ],
-    ids=["the later holds", "the first alone", "the last alone", "none", "cached", "one hour"],
+    ids=[
+        *("the later holds", "the first alone", "the last alone", "none", "cached", "one hour"),
+        *("odd kinds", "odd numbers", "too large", "odd beside good"),
+    ],
 )
 @MODES
 def test_usage(first: Any, last: Any, expected: Usage | None, relay: bool) -> None:

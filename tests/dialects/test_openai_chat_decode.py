@@ -277,6 +277,8 @@ FULL = {"error": {"message": "Out of credits.", "code": "insufficient_quota"}}
         (b"", Failure.BAD_SUCCESS, "an empty body"),
         (DONE, Failure.BAD_SUCCESS, "an empty body"),
         (b": ping\n\n: ping\n\n", Failure.BAD_SUCCESS, "an empty body"),
+        (frame({"choices": []}), Failure.BAD_SUCCESS, "no choices"),
+        (frame({"choices": []}) + DONE, Failure.BAD_SUCCESS, "no choices"),
         (b"<!doctype html><h1>Login</h1>", Failure.BAD_SUCCESS, "a page of HTML"),
         (b"<html>\n\n<body>\n\n</html>\n\n", Failure.BAD_SUCCESS, "a page of HTML"),
         (frame(FULL)[6:], Failure.QUOTA, "Out of credits."),

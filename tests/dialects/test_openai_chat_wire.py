@@ -45,6 +45,8 @@ SPENT = Usage(input_tokens=9, output_tokens=2)
         ),
         ({"prompt_tokens": "9", "completion_tokens": 2}, Usage(0, 2)),
         ({"prompt_tokens": 9, "completion_tokens": -2, "total_tokens": True}, Usage(9, 0)),
+        ({"prompt_tokens": -5, "completion_tokens": "many", "total_tokens": 1e300}, None),
+        ({"prompt_tokens": 9, "completion_tokens": 10**30}, Usage(9, 0)),
     ],
     ids=str,
 )

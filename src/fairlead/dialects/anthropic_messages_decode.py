@@ -5,7 +5,7 @@ it used. A ``content_block_delta`` is recognised by its event name alone and its
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,7 +21,6 @@ from fairlead.dialects.anthropic_messages_wire import (
     Stop,
     WireAnswer,
     WireCount,
-    WireUsage,
     merged_usage,
     neutral_usage,
 )
@@ -62,7 +61,8 @@ class _Stream:
 
     def __init__(self) -> None:
         self._frames = Frames()
-        self._usage: WireUsage | None = None
+        self._usage: Any = None
+        """As the endpoint said it."""
         self._stop = Stop()
         self._began = False
         self._ended = False
@@ -109,6 +109,11 @@ class _Stream:
 
     def _error(self, data: bytes) -> None:
         raise in_band_error(_read(ANY, data), begun=self._committed)
+
+    def _check_begun(self) -> None:
+        """An end alone is no answer: proxies append one to whatever they got."""
+        if not self._began:
+            raise bad_success(b"")
 
     def _end(self, reason: FinishReason, data: bytes = b"") -> End:
         self._ended = True
@@ -159,6 +164,7 @@ class RelayStream(_Stream):
 
     def _reason(self) -> FinishReason:
         """A reason that we have no word for is passed on in the vendor's own frame."""
+        self._check_begun()
         if self._stop.stop_reason is None:
             raise _broken("The endpoint's answer ended without a reason.")
         return FINISH.get(self._stop.stop_reason, "stop")
@@ -234,6 +240,7 @@ class TranslatedStream(_Stream):
         self._message_delta(data)
 
     def message_stop(self, _: bytes) -> Event:
+        self._check_begun()
         reason = FINISH.get(self._stop.stop_reason or "")
         if reason is None:
             raise _broken(f"The endpoint's answer ended with reason {self._stop.stop_reason!r}.")

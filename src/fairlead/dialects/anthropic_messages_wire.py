@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from fairlead.dialects.wire import counted
 from fairlead.types.chat import FinishReason, Usage
 
 NAME = "anthropic_messages"
@@ -166,25 +167,6 @@ class WireRequest(Struct):
 # What an endpoint answers.
 
 
-class WireCacheCreation(Struct):
-    ephemeral_1h_input_tokens: int | None = None
-
-
-class WireOutputDetails(Struct):
-    thinking_tokens: int | None = None
-
-
-class WireUsage(Struct):
-    """Cumulative, so that of two the later one holds, where it speaks."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_creation: WireCacheCreation | None = None
-    output_tokens_details: WireOutputDetails | None = None
-
-
 class AnswerBlock(Struct):
     """Any content block of an answer."""
 
@@ -205,7 +187,7 @@ class WireAnswer(Struct):
     content: list[AnswerBlock] = []
     stop_reason: str | None = None
     stop_sequence: str | None = None
-    usage: WireUsage | None = None
+    usage: Any = None
 
 
 class MessageStart(Struct):
@@ -243,7 +225,7 @@ class Stop(Struct):
 
 class MessageDelta(Struct):
     delta: Stop = msgspec.field(default_factory=Stop)
-    usage: WireUsage | None = None
+    usage: Any = None
 
 
 class WireCount(Struct):
@@ -292,21 +274,22 @@ def error_type(status: int) -> str:
     return ERROR_TYPE.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
-def neutral_usage(wire: WireUsage | None) -> Usage | None:
-    """Anthropic's ``input_tokens`` leaves cached tokens out; ours counts them in."""
-    if wire is None:
+def neutral_usage(wire: Any) -> Usage | None:
+    """Read a decoded ``usage``; None when it counts nothing. Never raises: an odd member is not
+    said. Anthropic's ``input_tokens`` leaves cached tokens out; ours counts them in."""
+    inputs, outputs = counted(wire, "input_tokens"), counted(wire, "output_tokens")
+    if inputs is None and outputs is None:
         return None
-    read = wire.cache_read_input_tokens or 0
-    written = wire.cache_creation_input_tokens or 0
-    hour = wire.cache_creation and wire.cache_creation.ephemeral_1h_input_tokens
-    thought = wire.output_tokens_details and wire.output_tokens_details.thinking_tokens
+    read = counted(wire, "cache_read_input_tokens") or 0
+    written = counted(wire, "cache_creation_input_tokens") or 0
     return Usage(
-        input_tokens=(wire.input_tokens or 0) + read + written,
-        output_tokens=wire.output_tokens or 0,
+        input_tokens=(inputs or 0) + read + written,
+        output_tokens=outputs or 0,
         cached_read_tokens=read,
         cached_write_tokens=written,
-        cached_write_1h_tokens=hour or 0,
-        reasoning_tokens=thought or 0,
+        cached_write_1h_tokens=counted(wire.get("cache_creation"), "ephemeral_1h_input_tokens")
+        or 0,
+        reasoning_tokens=counted(wire.get("output_tokens_details"), "thinking_tokens") or 0,
     )
 
 
@@ -325,12 +308,8 @@ def wire_usage(usage: Usage | None) -> dict[str, Any]:
     return rendered
 
 
-def merged_usage(first: WireUsage | None, later: WireUsage | None) -> WireUsage | None:
-    if first is None or later is None:
+def merged_usage(first: Any, later: Any) -> Any:
+    """Cumulative, so that of two the later one holds, where it speaks."""
+    if not isinstance(first, dict) or not isinstance(later, dict):
         return later or first
-    spoken = {
-        name: value
-        for name in WireUsage.__struct_fields__
-        if (value := getattr(later, name)) is not None
-    }
-    return msgspec.structs.replace(first, **spoken)
+    return first | {name: value for name, value in later.items() if value is not None}

@@ -70,6 +70,8 @@ class WireChunk(Struct, gc=False):
     object: str | None = None
 
 
+NO_CHOICES = "The endpoint's answer has no choices."
+
 _CHUNK = msgspec.json.Decoder(WireChunk)
 
 
@@ -114,6 +116,10 @@ class _Progress:
         self._finished[index] = bool(finish)
         if finish and (index == 0 or not self.finish):
             self.finish = finish
+
+    def is_empty(self) -> bool:
+        """Whether there was no choice at all."""
+        return not self._finished
 
     def is_complete(self) -> bool:
         return bool(self.finish) and all(self._finished.values())
@@ -166,6 +172,8 @@ class _Stream:
             return [*events, self._end(DONE)]
         if not self._any:
             raise failures.bad_success(self._stray or self._frames.rest)
+        if self._progress.is_empty():
+            raise _bad(NO_CHOICES)
         raise _broken("The endpoint closed the stream before its end.")
 
     def _read(self, frames: Iterable[Frame]) -> list[Event]:
@@ -179,6 +187,8 @@ class _Stream:
         """``[DONE]`` alone proves nothing: proxies append it to whatever they got."""
         if not self._any:
             raise failures.bad_success(b"")
+        if self._progress.is_empty():
+            raise _bad(NO_CHOICES)
         if not self._progress.is_complete():
             raise _broken("The endpoint ended the stream without a finish reason.")
 
@@ -384,7 +394,7 @@ def _completion(body: bytes) -> WireChunk:
     if completion.error or completion.object == "error":
         raise failures.bad_success(body)
     if not completion.choices:
-        raise _bad("The endpoint's answer has no choices.")
+        raise _bad(NO_CHOICES)
     for choice in completion.choices:
         # Calls in one piece need no index, and some servers number them all 0.
         for index, call in enumerate((choice.message and choice.message.tool_calls) or ()):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from fairlead.dialects.wire import counted
 from fairlead.types.chat import FinishReason, Usage
 from fairlead.types.errors import GatewayError
 
@@ -47,32 +48,28 @@ FINISHES: Mapping[FinishReason, str] = {
 
 
 def usage_of(value: Any) -> Usage | None:
-    """Read a decoded ``usage``; None when it counts nothing. Never raises: an odd member is 0.
+    """Read a decoded ``usage``; None when it counts nothing. Never raises: an odd member is not
+    said.
 
     Some vendors leave reasoning out of ``completion_tokens`` and count it in ``total_tokens``
     (xAI, Gemini's compatible endpoint); it is output and billed as such, so the total decides.
     """
     if not isinstance(value, dict):
         return None
-    inputs, outputs = _count(value, "prompt_tokens"), _count(value, "completion_tokens")
-    total = _count(value, "total_tokens")
-    if not (inputs or outputs or "prompt_tokens" in value):
+    said, outputs = counted(value, "prompt_tokens"), counted(value, "completion_tokens") or 0
+    if said is None and not outputs:
         return None
+    inputs, total = said or 0, counted(value, "total_tokens") or 0
     read = value.get("prompt_tokens_details") or {}
     wrote = value.get("completion_tokens_details") or {}
-    cached = _count(read, "cached_tokens") or _count(value, "prompt_cache_hit_tokens")
+    cached = counted(read, "cached_tokens") or counted(value, "prompt_cache_hit_tokens") or 0
     return Usage(
         input_tokens=inputs,
         output_tokens=max(outputs, total - inputs),
         cached_read_tokens=min(cached, inputs),
-        cached_write_tokens=min(_count(read, "cache_write_tokens"), inputs),
-        reasoning_tokens=_count(wrote, "reasoning_tokens"),
+        cached_write_tokens=min(counted(read, "cache_write_tokens") or 0, inputs),
+        reasoning_tokens=counted(wrote, "reasoning_tokens") or 0,
     )
-
-
-def _count(counts: Any, name: str) -> int:
-    value = counts.get(name) if isinstance(counts, dict) else None
-    return value if type(value) is int and value > 0 else 0
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

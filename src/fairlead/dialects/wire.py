@@ -1,5 +1,5 @@
 """Small wire matters that every dialect shares: splicing JSON, saying what is wrong with it, tool
-names, and what a request asks of its own route. Knows no dialect."""
+names, counts of tokens, and what a request asks of its own route. Knows no dialect."""
 
 import re
 import zlib
@@ -21,6 +21,16 @@ _ENCODER = msgspec.json.Encoder()
 
 Shapes = Mapping[str, type[Struct]]
 Number = TypeVar("Number", int, float)
+
+
+MOST_TOKENS = 1 << 31
+"""A count above it is a mistake, and would be one in the account."""
+
+
+def counted(counts: Any, name: str) -> int | None:
+    """A number of tokens in what an endpoint says that it used; None where that is none."""
+    value = counts.get(name) if isinstance(counts, dict) else None
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 # JSON objects, spliced ---------------------------------------------------------------------------
