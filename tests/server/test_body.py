@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from servers import canned
 from servers.inprocess import Served, at, serving
 from servers.scripted import Scripted
 
-SMALL = Limits(max_body_bytes=2000, body_timeout_s=0.05, linger_s=0.05)
+SMALL = Limits(max_body_bytes=2000, body_grace_s=0.05, linger_s=0.05)
 ASK = b'{"model":"a","messages":[{"role":"user","content":"Hello."}]}'
 
 
@@ -121,6 +122,50 @@ async def test_a_body_that_does_not_come_is_not_waited_for_too_long(served: Serv
     assert b"x-should-retry: true" in answer
 
 
+SLOW: Mapping[str, tuple[Limits, float]] = {
+    "nothing more": (Limits(body_idle_s=0.05, linger_s=0.05), 9.0),
+    "a byte now and then": (Limits(body_grace_s=0.1, linger_s=0.05), 0.01),
+    "an extension without end": (Limits(body_grace_s=0.1, linger_s=0.05), 0.0),
+}
+
+
+@pytest.mark.parametrize("case", SLOW)
+async def test_a_body_must_come_on(up: Scripted, tmp_path: Path, case: str) -> None:
+    limits, every_s = SLOW[case]
+    async with serving(tmp_path, up, at(up, "a"), limits=limits) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        answered = asyncio.ensure_future(reader.read())
+        length, endless = b"content-length: 0", b"transfer-encoding: chunked"
+        writer.write(served.head(b"").replace(length, endless))
+        with closing(writer), suppress(ConnectionError):
+            writer.write(b"1\r\n{\r\n" if every_s else b"1;")
+            while not (await asyncio.wait((answered,), timeout=every_s or 0.01))[0]:
+                writer.write(b"1\r\n \r\n" if every_s else b"x")
+                await writer.drain()
+        answer = await answered
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+
+
+async def test_a_body_that_comes_on_is_waited_for(up: Scripted, tmp_path: Path) -> None:
+    """Much longer than the grace, which a body that keeps its pace does not need."""
+    limits = Limits(body_grace_s=0.05, min_bytes_per_s=100)
+    pieces = [ASK[:-2], *[b" " * 40] * 8, ASK[-2:]]
+
+    async with serving(tmp_path, up, at(up, "a"), limits=limits) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        answered = asyncio.ensure_future(reader.read())
+        writer.write(served.head(b"".join(pieces)))
+        with closing(writer):
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.wait((answered,), timeout=0.02)
+            answer = await answered
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_body_that_ends_early_is_never_half_a_request(served: Served) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     writer.write(served.head(ASK) + ASK[:-10])
@@ -147,7 +192,9 @@ async def test_who_leaves_in_the_middle_of_a_body_leaves_nothing_behind(served: 
 async def test_a_compressed_body_is_not_unpacked(served: Served, encoding: str) -> None:
     got = await served.request("POST", "/v1/chat/completions", ASK, {"content-encoding": encoding})
 
-    assert (got.status, got.json["error"]["param"]) == (400, "content-encoding")
+    assert (got.status, got.json["error"]["param"]) == (415, "content-encoding")
+    assert got.json["error"]["code"] == "unsupported_encoding"
+    assert served.up.seen == []
 
 
 async def test_who_waits_to_be_told_to_go_on_is_told(served: Served) -> None:

@@ -1,6 +1,9 @@
 """What is not HTTP, or two kinds of it at once, is refused on the spot and never served."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -8,11 +11,9 @@ import pytest
 
 from fairlead.server.limits import Limits
 from servers import canned
+from servers.hostile import CASES, CHAT, LAST, Case, asking, smuggling
 from servers.inprocess import Served, at, serving
-from servers.scripted import Scripted
-
-ASK = b'{"model":"a","messages":[{"role":"user","content":"Hello."}]}'
-SMUGGLED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+from servers.scripted import Endless, Gate, Scripted, reply, stream
 
 
 @pytest.fixture
@@ -29,96 +30,113 @@ async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
         yield running
 
 
-def post(*fields: bytes, body: bytes = b"") -> bytes:
-    head = (b"POST /v1/chat/completions HTTP/1.1", b"host: 127.0.0.1", *fields)
-    return b"\r\n".join(head) + b"\r\n\r\n" + body
+def statuses(answer: bytes) -> list[int]:
+    return [int(part[2:5]) for part in answer.split(b"HTTP/1.")[1:]]
 
 
-BROKEN: Mapping[str, tuple[bytes, int]] = {
-    "a length and chunks": (
-        post(
-            b"content-length: 4",
-            b"transfer-encoding: chunked",
-            body=b"0\r\n\r\n" + post(b"content-length: %d" % len(ASK), body=ASK),
-        ),
-        400,
-    ),
-    "two lengths": (post(b"content-length: 4", b"content-length: 5", body=b"{}{}{"), 400),
-    "a length that is none": (post(b"content-length: +4", body=b"{}{}"), 400),
-    "a negative length": (post(b"content-length: -1"), 400),
-    "chunks under another name": (
-        post(b"transfer-encoding: xchunked", body=b"0\r\n\r\n"),
-        400,
-    ),
-    "chunks that are not last": (
-        post(b"transfer-encoding: chunked, identity", body=b"0\r\n\r\n"),
-        400,
-    ),
-    "a bad chunk": (post(b"transfer-encoding: chunked", body=b"zz\r\n{}\r\n0\r\n\r\n"), 400),
-    "a space before the colon": (post(b"content-length : 2", body=b"{}"), 400),
-    "a folded header": (post(b"x-a: 1\r\n  2", b"content-length: 0"), 400),
-    "a bare line feed": (SMUGGLED.replace(b"\r\n", b"\n") + b"\n", 400),
-    "a NUL in a header": (post(b"x-a: 1\x002", b"content-length: 0"), 400),
-    "no host": (b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 0\r\n\r\n", 400),
-    "two hosts": (post(b"host: other", b"content-length: 0"), 400),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 90, 400),
-    "nonsense": (b"hello\r\n\r\n", 400),
-    "another protocol": (b"GET / ICE/1.0\r\n\r\n", 400),
-    "a long address": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 431),
-    "a long header": (post(b"x-a: " + b"a" * 20_000, b"content-length: 0"), 431),
-}
+async def sent(served: Served, case: Case) -> bytes:
+    """What comes back until the gateway closes. The pieces arrive one by one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    with closing(writer):
+        for piece in case.pieces[:-1]:
+            writer.write(piece)
+            for _ in range(4):  # turns of the loop in which the gateway reads
+                await asyncio.sleep(0)
+        writer.write(case.pieces[-1])
+        return await asyncio.wait_for(reader.read(), 5.0)
 
 
-@pytest.mark.parametrize("case", BROKEN)
-async def test_what_is_not_http_is_refused_and_the_connection_closed(
+@pytest.mark.parametrize("case", CASES)
+async def test_what_can_be_read_in_two_ways_is_refused_and_ends_the_connection(
     served: Served, case: str
 ) -> None:
-    sent, status = BROKEN[case]
+    answer = await sent(served, CASES[case])
 
-    answer = await served.raw(sent)
+    assert statuses(answer) == list(CASES[case].statuses)
+    assert served.up.asked("smuggled") == []
 
-    head, _, body = answer.partition(b"\r\n\r\n")
-    # In HTTP/1.0 a connection that is not asked to stay is closed.
-    assert head.startswith(b"HTTP/1.0 %d " % status)
-    assert answer.count(b"HTTP/1.") == 1
-    error = msgspec.json.decode(body)["error"]
-    assert error["message"] in ("not valid HTTP", "headers too large")
-    assert b"x-fairlead-request-id: " in head
+
+async def test_no_disguise_of_a_length_lets_a_second_request_through(served: Served) -> None:
+    """One by one, on connections of their own."""
+    for case in smuggling():
+        answer = await sent(served, case)
+
+        assert statuses(answer) == list(case.statuses), case
     assert served.up.seen == []
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"OPTIONS * HTTP/1.1",
-        b"CONNECT example.com:443 HTTP/1.1",
-        b"GET http://example.com/v1/chat/completions HTTP/1.1",
-        b"GET //example.com/healthz HTTP/1.1",
-        b"TRACE /healthz HTTP/1.1",
-        b"GET /v1/../healthz HTTP/1.1",
-        b"GET /%2e%2e/%00 HTTP/1.1",
-    ],
-)
-async def test_odd_targets_are_only_not_found(served: Served, line: bytes) -> None:
-    answer = await served.raw(line + b"\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+@pytest.mark.parametrize("case", ["nonsense", "a host with a path", "a long header", "two hosts"])
+async def test_a_refusal_is_told_like_every_error(served: Served, case: str) -> None:
+    head, _, body = (await sent(served, CASES[case])).partition(b"\r\n\r\n")
 
-    assert int(answer.split(b" ")[1]) in (400, 404, 405)
-    assert b"aiohttp" not in answer
+    assert set(msgspec.json.decode(body)["error"]) >= {"message", "type", "code"}
+    assert b"x-fairlead-request-id: " in head
+    assert b"x-should-retry: false" in head
+    assert b"aiohttp" not in head
 
 
 async def test_requests_in_a_row_are_answered_in_their_order(served: Served) -> None:
-    one = post(b"content-length: %d" % len(ASK), body=ASK)
-    two = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
-
-    answer = await served.raw(one + one + two)
+    answer = await served.raw(asking() + asking() + LAST)
 
     assert answer.count(b"HTTP/1.1 200 OK") == 3
     assert answer.endswith(b'{"status":"ok"}')
     assert len(served.up.seen) == 2
 
 
-async def test_a_head_that_does_not_come_is_not_waited_for_for_ever(served: Served) -> None:
-    assert await served.raw(b"POST /v1/chat/comp") == b""
+HURRIED = Limits(header_timeout_s=0.05, keep_alive_s=5.0, linger_s=0.05)
+DRIBBLED = {
+    "nothing": ((), b""),
+    "half a head": ((CHAT,), b"408"),
+    "empty lines": ((b"\r\n", b"\r\n"), b"408"),
+    "half a head behind a request": ((asking(), CHAT), b"200408"),
+}
+
+
+@pytest.mark.parametrize("case", DRIBBLED)
+async def test_a_head_that_does_not_come_is_not_waited_for(
+    up: Scripted, tmp_path: Path, case: str
+) -> None:
+    pieces, told = DRIBBLED[case]
+    async with serving(tmp_path, up, at(up, "a"), limits=HURRIED) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        answer = b""
+        with closing(writer):
+            for piece in pieces:
+                writer.write(piece)
+                if piece == asking():
+                    answer += await reader.readuntil(b'"}]')
+            answer += await asyncio.wait_for(reader.read(), 5.0)
+
+    assert "".join(map(str, statuses(answer))).encode() == told
+
+
+async def test_who_dribbles_a_head_gains_no_time(up: Scripted, tmp_path: Path) -> None:
+    async with serving(tmp_path, up, at(up, "a"), limits=HURRIED) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        answered = asyncio.ensure_future(reader.read())
+        with closing(writer), suppress(ConnectionError):
+            for letter in asking()[:-1]:
+                writer.write(bytes((letter,)))
+                if (await asyncio.wait((answered,), timeout=0.01))[0]:
+                    break
+        answer = await answered
+
+    assert statuses(answer) == [408]
+    assert b"x-should-retry: true" in answer
+
+
+async def test_a_long_answer_is_no_late_head(up: Scripted, tmp_path: Path) -> None:
+    gate = Gate()
+    up.on("a", (gate, *reply(canned.OPENAI["text"].whole)))
+    async with serving(tmp_path, up, at(up, "a"), limits=HURRIED) as served:
+        asked = asyncio.create_task(served.ask("a"))
+        await asyncio.to_thread(up.wait_for, "a")
+        protocol = served.listener._server.connections[0]
+        protocol._look()
+        protocol._look()
+        gate.open()
+
+        assert (await asked).status == 200
 
 
 async def test_an_idle_connection_is_closed(served: Served) -> None:
@@ -144,3 +162,54 @@ async def test_a_bug_of_ours_is_told_in_the_callers_dialect_and_logged_under_its
     assert got.headers["x-fairlead-request-id"] in caplog.text
     assert "Traceback" in caplog.text
     assert served.listener.in_flight == 0
+
+
+# Readers that do not read -----------------------------------------------------------------------
+
+STREAMED = b'{"model":"a","stream":true,"messages":[{"role":"user","content":"Hello."}]}'
+UNREAD = Limits(write_idle_s=0.1, linger_s=0.05)
+
+
+def deaf(served: Served) -> socket.socket:
+    """Has asked for an answer of which only a little fits into the kernel, and reads nothing."""
+    here = socket.socket()
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    here.connect(("127.0.0.1", served.port))
+    here.sendall(served.head(STREAMED) + STREAMED)
+    return here
+
+
+async def gone(served: Served) -> None:
+    async with asyncio.timeout(5.0):
+        while served.listener._server.connections:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.005)
+
+
+async def test_a_stream_that_nobody_reads_is_stopped_and_settled(
+    up: Scripted, tmp_path: Path
+) -> None:
+    text = canned.OPENAI["text"].frames
+    up.on("a", Endless(text[1], text[0]))
+
+    async with serving(tmp_path, up, at(up, "a"), limits=UNREAD) as served:
+        with closing(deaf(served)):
+            seen = await asyncio.to_thread(up.wait_for, "a")
+            await asyncio.to_thread(seen.left.wait)
+            await gone(served)
+        await served.settled()
+
+    assert [fact.outcome for fact in served.exchanged()] == ["cancelled"]
+    assert served.exchanged()[0].attempts[0].failure == "cancelled"
+
+
+async def test_a_finished_answer_that_nobody_reads_is_not_kept(
+    up: Scripted, tmp_path: Path
+) -> None:
+    up.on("a", stream(*(canned.OPENAI["text"].frames[1:2] * 40_000), *canned.OPENAI["text"].frames))
+
+    async with serving(tmp_path, up, at(up, "a"), limits=UNREAD) as served:
+        with closing(deaf(served)):
+            await asyncio.to_thread(up.wait_for, "a")
+            await gone(served)
+
+        assert served.buffered() == 0

@@ -5,15 +5,20 @@ import asyncio
 from aiohttp import web
 
 from fairlead.server.limits import Limits
-from fairlead.types.errors import BadRequest, RequestTimeout, TooLarge
+from fairlead.types.errors import NotHttp, RequestTimeout, TooLarge, UnsupportedEncoding
 
 
 async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
-    """The body, within its size and its time. Raises TooLarge, RequestTimeout, BadRequest."""
-    if (request.content_length or 0) > limits.max_body_bytes:
+    """The body, within its size and its time. Raises TooLarge, RequestTimeout, NotHttp and
+    UnsupportedEncoding."""
+    length = request.content_length
+    if length is None:
+        _check_coding(request.headers.get("transfer-encoding"))
+    elif length > limits.max_body_bytes:
         raise _too_large(limits)
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise BadRequest("compressed request bodies are not accepted", param="content-encoding")
+        message = "compressed request bodies are not accepted; send it as it is"
+        raise UnsupportedEncoding(message, param="content-encoding")
     if request.headers.get("expect", "").lower() == "100-continue" and request.can_read_body:
         # Clients with a large body wait for this before they send it (RFC 9110 section 10.1.1).
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -25,15 +30,37 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
             if len(body) > limits.max_body_bytes:
                 raise _too_large(limits)
             return body
-        async with asyncio.timeout(limits.body_timeout_s):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large(limits) from None
+        return await _pieces(request, limits)
     except web.RequestPayloadError:
-        raise BadRequest("the body ended before it was complete") from None
-    except TimeoutError:
-        message = f"the body did not arrive within {limits.body_timeout_s:g} s"
-        raise RequestTimeout(message) from None
+        raise NotHttp("the body ended before it was complete, or is not valid HTTP") from None
+
+
+async def _pieces(request: web.BaseRequest, limits: Limits) -> bytes:
+    """As it comes, for as long as it comes. Who dribbles holds a place that others want."""
+    loop = asyncio.get_running_loop()
+    began_s, size = loop.time(), 0
+    pieces: list[bytes] = []
+    while True:
+        slowest_s = began_s + limits.body_grace_s + size / limits.min_bytes_per_s
+        try:
+            async with asyncio.timeout_at(min(loop.time() + limits.body_idle_s, slowest_s)):
+                piece = await request.content.readany()
+        except TimeoutError:
+            waited_s = loop.time() - began_s
+            message = f"{size:,} bytes of the body came within {waited_s:.1f} s, too slow"
+            raise RequestTimeout(message) from None
+        if not piece:
+            return b"".join(pieces)
+        size += len(piece)
+        if size > limits.max_body_bytes:
+            raise _too_large(limits)
+        pieces.append(piece)
+
+
+def _check_coding(coding: str | None) -> None:
+    """Chunks of something else, such as ``gzip, chunked``, would be taken for the body itself."""
+    if coding is not None and coding.lower() != "chunked":
+        raise NotHttp("the only transfer-encoding is chunked", param="transfer-encoding")
 
 
 def _too_large(limits: Limits) -> TooLarge:

@@ -20,8 +20,19 @@ from fairlead.server.limits import Limits
 from fairlead.server.paths import DIALECT_OF_PATH, dialect_of
 from fairlead.server.protocol import Server
 from fairlead.server.respond import EVENTS, SERVER, failure, identity, whole
-from fairlead.types.errors import GatewayError, MethodNotAllowed, Overloaded, RequestTimeout
+from fairlead.server.target import check_host, check_target
+from fairlead.types.errors import (
+    GatewayError,
+    HeadersTooLarge,
+    MethodNotAllowed,
+    NotHttp,
+    Overloaded,
+    RequestTimeout,
+)
 
+HOSTS = 256
+"""So many names for this gateway are remembered; more are looked at each time."""
+ENDS_CONNECTION = (NotHttp, HeadersTooLarge, RequestTimeout)
 CUT_S = 1.0
 """For answers that we cut when we stop: so long they may still take to settle."""
 
@@ -37,18 +48,10 @@ class Listener:
         self._idle = asyncio.Event()
         self.in_flight = 0
         self.draining = False
+        self._hosts: set[str] = set()
+        """Seen and found good, so that they need not be looked at again."""
         self._server = Server(
-            self._handle,
-            request_factory=self._request,
-            handler_cancellation=True,
-            keepalive_timeout=limits.keep_alive_s,
-            lingering_time=limits.linger_s,
-            max_line_size=limits.max_header_line_bytes,
-            max_field_size=limits.max_header_field_bytes,
-            access_log=None,
-            auto_decompress=False,
-            # One read of this size is held for a slow reader's sake, not a whole answer.
-            read_bufsize=1 << 16,
+            limits, self._handle, request_factory=self._request, handler_cancellation=True
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=CUT_S)
 
@@ -91,14 +94,22 @@ class Listener:
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.rel_url.raw_path
+        path = request.raw_path
         dialect = DIALECT_OF_PATH.get(path, "")
         request_id = new_id(time())
         self.in_flight += 1
         try:
+            if (
+                request.headers.get("host") not in self._hosts or request.protocol.unusual  # type: ignore[attr-defined] # ours has it
+            ):
+                self._check_head(request)
             self._admin.check_origin(request.headers)
             if not dialect:
-                return await self._admin.handle(request, request_id)
+                check_target(path)
+                path = request.rel_url.raw_path
+                dialect = DIALECT_OF_PATH.get(path, "")
+                if not dialect:
+                    return await self._admin.handle(request, request_id)
             if request.method != "POST":
                 raise MethodNotAllowed(f"{path} takes POST, not {request.method}")
             call = await self._call(request, dialect, request_id)
@@ -113,6 +124,19 @@ class Listener:
             if self.draining and not self.in_flight:
                 self._idle.set()
 
+    def _check_head(self, request: web.BaseRequest) -> None:
+        """Raises NotHttp, and HeadersTooLarge for many headers that are each within their limit."""
+        request.protocol.unusual = False  # type: ignore[attr-defined]
+        size = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
+        if size + len(request.raw_path) > self._limits.max_header_bytes:
+            raise HeadersTooLarge("headers too large")
+        host = request.headers.get("host")
+        if host is not None:  # HTTP/1.0 needs none
+            check_host(host)
+            if len(self._hosts) == HOSTS:
+                self._hosts.clear()
+            self._hosts.add(host)
+
     def _failure(
         self, request: web.BaseRequest, error: GatewayError, request_id: str
     ) -> web.StreamResponse:
@@ -120,7 +144,7 @@ class Listener:
         response = failure(dialect_of(path, request.headers), error, request_id)
         if isinstance(error, MethodNotAllowed):
             response.headers["allow"] = self._admin.allowed(path)
-        if self.draining or isinstance(error, RequestTimeout):
+        if self.draining or isinstance(error, ENDS_CONNECTION):
             response.force_close()
         return response
 

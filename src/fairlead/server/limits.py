@@ -7,13 +7,24 @@ from dataclasses import dataclass
 class Limits:
     max_body_bytes: int = 32 << 20
     """Anthropic's own limit for a request; the largest of the vendors'."""
-    body_timeout_s: float = 60.0
-    """nginx and Caddy allow a body 60 s between two reads; we allow it for the whole."""
+    body_idle_s: float = 15.0
+    """Between two pieces of a body."""
+    body_grace_s: float = 10.0
+    """From then on a body must have come at ``min_bytes_per_s``, whatever its length."""
+    min_bytes_per_s: float = 1024.0
+    """Of a body, and of an answer that waits for its reader; a modem of 1995 was faster."""
+    header_timeout_s: float = 10.0
+    """For a head, from its first byte; for the first one from the moment of connecting."""
     max_header_line_bytes: int = 8 << 10
-    max_header_field_bytes: int = 16 << 10
-    """A session cookie and a trace context fit; HAProxy's and Caddy's buffers have this size."""
+    max_header_field_bytes: int = 8 << 10
+    """nginx's buffer for one line has this size as well."""
+    max_header_bytes: int = 32 << 10
+    """Of the whole head; HAProxy and Caddy hold 16 KiB, Envoy 60."""
+    max_headers: int = 100
     keep_alive_s: float = 75.0
     """Longer than a load balancer's usual 60 s, so that it is never we who close first."""
+    write_idle_s: float = 30.0
+    """A reader who takes next to nothing of what waits for it for so long has gone."""
     linger_s: float = 5.0
     """How long we go on reading what nobody wants, so that its sender can read our refusal."""
     max_in_flight: int = 2000

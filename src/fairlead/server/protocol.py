@@ -1,22 +1,187 @@
-"""aiohttp's server, with its own error pages replaced by ours."""
+"""One connection: aiohttp's server with our patience, our limits and our error pages."""
 
+import asyncio
 from http import HTTPStatus
 from logging import getLogger
 from time import time
+from typing import Any, cast
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from fairlead.server.ids import new_id
+from fairlead.server.limits import Limits
 from fairlead.server.paths import dialect_of
-from fairlead.server.respond import failure
-from fairlead.types.errors import BadRequest, GatewayError, HeadersTooLarge, OurError
+from fairlead.server.respond import failure, on_the_wire
+from fairlead.types.errors import (
+    GatewayError,
+    HeadersTooLarge,
+    NotHttp,
+    OurError,
+    RequestTimeout,
+)
 
 log = getLogger("fairlead")
 
+NEVER = float("inf")
+TOO_MANY = "Too many headers received"
+"""What aiohttp's parser says; it has no class for it."""
+
 
 class Protocol(RequestHandler):
-    """One connection. Answers what never became a request, and what broke in us."""
+    """Answers what never became a request, and what broke in us. Gives up on a head that does not
+    come and on a reader that does not read; while a request is served, nothing of this runs."""
+
+    __slots__ = (
+        "_gone_due_s",
+        "_head_bytes",
+        "_head_due_s",
+        "_heads",
+        "_limits",
+        "_timer",
+        "_unread",
+        "_wire",
+        "_write_due_s",
+        "unusual",
+    )
+
+    def __init__(self, server: "Server", limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=limits.keep_alive_s,
+            lingering_time=limits.linger_s,
+            max_line_size=limits.max_header_line_bytes,
+            max_field_size=limits.max_header_field_bytes,
+            max_headers=limits.max_headers,
+            access_log=None,  # type: ignore[arg-type] # none is what it may be
+            auto_decompress=False,
+            # One read of this size is held for a slow reader's sake, not a whole answer.
+            read_bufsize=1 << 16,
+        )
+        self._limits = limits
+        self._timer: asyncio.TimerHandle | None = None
+        self._heads = 0
+        """How many requests had come when the head began that is waited for."""
+        self._head_bytes = 0
+        self._head_due_s = NEVER
+        self._gone_due_s = NEVER
+        self._unread = 0
+        """Bytes of answers that waited for their reader when we last looked."""
+        self._write_due_s = NEVER
+        self.unusual = False
+        """The next request did not come whole and small, so its head is to be weighed."""
+
+    # What asyncio tells ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._wire = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
+        self._head_due_s = self._loop.time() + self._limits.header_timeout_s
+        self._arm()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._head_due_s = self._write_due_s = self._gone_due_s = NEVER
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        if waiter is None or len(data) > self._limits.max_header_bytes:
+            self.unusual = True
+        RequestHandler.data_received(self, data)
+        if waiter is None:
+            self._amid_a_request()
+        elif not waiter.done():
+            self._part_of_head(len(data))
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._write_due_s = NEVER
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            # Closing waits for the reader as well, and nobody would wait with it.
+            if self._wire.get_write_buffer_size():
+                self._await_reader()
+
+    def _amid_a_request(self) -> None:
+        """A body that is not valid HTTP any more has no end that its reader could wait for."""
+        request = self._current_request
+        if request is not None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            request.content.set_exception(web.RequestPayloadError("not valid HTTP"))
+
+    # Patience ----------------------------------------------------------------------------------
+
+    def _part_of_head(self, size: int) -> None:
+        self.unusual = True
+        if self._heads != self._request_count:
+            self._heads, self._head_bytes = self._request_count, 0
+            self._head_due_s = self._loop.time() + self._limits.header_timeout_s
+            self._arm()
+        self._head_bytes += size
+        if self._head_bytes > self._limits.max_header_bytes:
+            self._refuse(HeadersTooLarge("headers too large"))
+
+    def _await_reader(self) -> None:
+        self._unread = self._wire.get_write_buffer_size()
+        self._write_due_s = self._loop.time() + self._limits.write_idle_s
+        self._arm()
+
+    def _arm(self) -> None:
+        """One timer a connection; one that fires early looks, and is armed anew."""
+        due_s = min(self._head_due_s, self._write_due_s, self._gone_due_s)
+        if self._timer is not None and self._timer.when() > due_s:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and due_s < NEVER:
+            self._timer = self._loop.call_at(due_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now_s = self._loop.time()
+        if self._head_due_s <= now_s:
+            self._head_due_s = NEVER
+            if self._heads == self._request_count:
+                self._head_is_late()
+        if self._gone_due_s <= now_s:
+            self._wire.abort()
+            return
+        if self._write_due_s <= now_s:
+            taken = self._unread - self._wire.get_write_buffer_size()
+            if taken < self._limits.min_bytes_per_s * self._limits.write_idle_s:
+                self._wire.abort()
+                return
+            self._await_reader()
+        self._arm()
+
+    def _head_is_late(self) -> None:
+        if self._head_bytes:
+            waited = f"{self._limits.header_timeout_s:g} s"
+            self._refuse(RequestTimeout(f"the head did not arrive within {waited}"))
+        else:
+            # Nothing was asked, so there is nothing to answer: a client that connects in advance
+            # would take it for the answer to its first request.
+            self.force_close()
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer what is no request yet. Who still sends could not read the answer if we closed at
+        once (RFC 9112 section 9.6), so for a while we only stop listening."""
+        request_id = new_id(time())
+        self._wire.write(on_the_wire(failure("openai_chat", error, request_id)))
+        self._wire.write_eof()
+        self.close()
+        self._gone_due_s = self._loop.time() + self._limits.linger_s
+        self._arm()
+
+    # Errors ------------------------------------------------------------------------------------
 
     def handle_error(
         self,
@@ -29,8 +194,8 @@ class Protocol(RequestHandler):
         error: GatewayError
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             # The parser's message can hold what the caller sent, so it is not repeated.
-            long = type(exc).__name__ in ("LineTooLong", "HttpProcessingError")
-            error = HeadersTooLarge("headers too large") if long else BadRequest("not valid HTTP")
+            long = type(exc).__name__ == "LineTooLong" or message == TOO_MANY
+            error = HeadersTooLarge("headers too large") if long else NotHttp("not valid HTTP")
         else:
             # The traceback goes to the log; the caller gets the id to ask about.
             log.error("request %s failed in the gateway", request_id, exc_info=exc)
@@ -44,5 +209,9 @@ class Protocol(RequestHandler):
 
 
 class Server(web.Server):
+    def __init__(self, limits: Limits, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._limits = limits
+
     def __call__(self) -> RequestHandler:
-        return Protocol(self, loop=self._loop, **self._kwargs)
+        return Protocol(self, self._limits, self._loop)

@@ -42,3 +42,12 @@ def failure(dialect: str, error: GatewayError, request_id: str) -> web.Response:
         headers["x-fairlead-attempts"] = str(len(error.attempts))
     body = DIALECTS[dialect].render_error(error, request_id)
     return web.Response(status=error.status, body=body, headers=headers)
+
+
+def on_the_wire(response: web.Response) -> bytes:
+    """For who has sent no request that could be answered: the connection ends with it."""
+    assert isinstance(response.body, bytes)
+    fields = {**response.headers, "content-length": len(response.body), "connection": "close"}
+    lines = [f"HTTP/1.1 {response.status} {response.reason}"]
+    lines += [f"{name.lower()}: {value}" for name, value in fields.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + response.body

@@ -2,7 +2,7 @@
 
 * GatewayError
   - CallerError             the caller must change something; the same request fails again
-    . BadRequest            400  malformed, or a value nobody accepts
+    . BadRequest            400  malformed, or a value nobody accepts; NotHttp ends the connection
     . ContextTooLong        400  no permitted model can hold it
     . Unauthenticated       401  no key, or a wrong or revoked one
     . UnknownModel          404  neither a route, a model nor an endpoint
@@ -10,6 +10,7 @@
     . MethodNotAllowed      405
     . RequestTimeout        408  the body did not arrive in time
     . TooLarge              413  the body exceeds the limit
+    . UnsupportedEncoding   415  the body is compressed
     . HeadersTooLarge       431  a header, or all of them, exceed the limit
   - PolicyError             the rules say no
     . OverBudget            402  a hard budget is used up
@@ -76,6 +77,10 @@ class BadRequest(CallerError):
     pass
 
 
+class NotHttp(BadRequest):
+    """It could be read in two ways, or in none: the connection ends with the answer."""
+
+
 class ContextTooLong(CallerError):
     code = "context_length_exceeded"
 
@@ -109,6 +114,11 @@ class RequestTimeout(CallerError):
 class TooLarge(CallerError):
     status = 413
     code = "request_too_large"
+
+
+class UnsupportedEncoding(CallerError):
+    status = 415
+    code = "unsupported_encoding"
 
 
 class HeadersTooLarge(CallerError):
