@@ -6,7 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from decide.pool import FLAGSHIP, LOCAL, MID, SMALL, attempt, changed, keyed
-from fairlead.decide.failover import LONGEST_WAIT_S, RULES, Rule, Tried, next_attempt, pause_s
+from fairlead.decide.failover import (
+    LONGEST_WAIT_S,
+    RULES,
+    Allowance,
+    Rule,
+    Tried,
+    is_retry,
+    next_attempt,
+    pause_s,
+)
 from fairlead.types.catalog import Endpoint
 from fairlead.types.decision import Attempt, Grant, Plan, Task
 from fairlead.types.errors import Failure, UpstreamError
@@ -266,3 +275,63 @@ def test_a_longer_plan_is_cut_by_its_budget() -> None:
     plan = replace(plan_of(MID, SMALL, LOCAL), max_attempts=2)
 
     assert asked_next(plan, Failure.TRANSIENT, Failure.TRANSIENT) == ["bolt/small", None]
+
+
+# Retries are limited where they pile load on somebody who fails.
+
+MID_KEY, SMALL_KEY = ("acme/mid", ""), ("bolt/small", "")
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "ailing", "spent", "expected"),
+    [
+        pytest.param((MID,), [], [], "acme/mid", id="the-same-again-while-any-is-left"),
+        pytest.param((MID,), [], [MID_KEY], None, id="the-same-again-when-spent"),
+        pytest.param((MID, SMALL), [MID_KEY], [MID_KEY], "bolt/small", id="another-who-is-well"),
+        pytest.param((MID, SMALL), [], [SMALL_KEY], "bolt/small", id="another-who-is-well-always"),
+        pytest.param((MID, SMALL), [SMALL_KEY], [], "bolt/small", id="another-who-fails-too"),
+        pytest.param((MID, SMALL), [SMALL_KEY], [SMALL_KEY], "acme/mid", id="not-when-spent"),
+        pytest.param(
+            (MID, SMALL), [MID_KEY, SMALL_KEY], [MID_KEY, SMALL_KEY], None, id="everybody-spent"
+        ),
+        pytest.param(
+            (MID, SMALL, LOCAL), [SMALL_KEY], [SMALL_KEY], "house/tiny", id="the-next-who-is-well"
+        ),
+    ],
+)
+def test_the_allowance(
+    endpoints: tuple[Endpoint, ...],
+    ailing: list[tuple[str, str]],
+    spent: list[tuple[str, str]],
+    expected: str | None,
+) -> None:
+    plan = plan_of(*endpoints)
+    tried = [failed(plan.attempts[0], Failure.TRANSIENT)]
+    allowance = Allowance(frozenset(ailing), frozenset(spent))
+
+    following = next_attempt(plan, tried, 1.0, False, allowance)
+
+    assert (following and following.endpoint.name) == expected
+
+
+def test_the_first_attempt_is_no_retry() -> None:
+    plan = plan_of(MID)
+    worst = Allowance(frozenset([MID_KEY]), frozenset([MID_KEY]))
+
+    assert next_attempt(plan, (), 0.0, False, worst) == plan.attempts[0]
+    assert not is_retry(plan.attempts[0], (), worst)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ailing", "counts"),
+    [
+        pytest.param(0, [], True, id="the-same-again"),
+        pytest.param(1, [], False, id="another-who-is-well"),
+        pytest.param(1, [SMALL_KEY], True, id="another-who-fails-too"),
+    ],
+)
+def test_what_counts_as_a_retry(chosen: int, ailing: list[tuple[str, str]], counts: bool) -> None:
+    plan = plan_of(MID, SMALL)
+    tried = [failed(plan.attempts[0], Failure.TRANSIENT)]
+
+    assert is_retry(plan.attempts[chosen], tried, Allowance(frozenset(ailing))) == counts

@@ -536,6 +536,21 @@ async def test_one_probe_decides_on_a_breaker(
         assert breaker(served, "a") == state
 
 
+async def test_alone_and_down_it_is_hardly_asked_more_often_than_there_are_requests(
+    up: Scripted, tmp_path: Path
+) -> None:
+    """Retries of each request would double the load on a server that cannot bear it."""
+    up.on("a", reply(status=503))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        for _ in range(5):
+            got = await asyncio.gather(*(served.ask() for _ in range(20)))
+            assert {one.status for one in got} == {503}
+            assert {one.json["error"]["code"] for one in got} == {"upstream_overloaded"}
+
+    assert 100 <= len(up.asked("a")) <= 110
+
+
 async def test_while_a_probe_is_out_the_others_go_elsewhere(up: Scripted, tmp_path: Path) -> None:
     gate = Gate()
     up.on("a", (gate, *reply(GOOD.whole)))

@@ -233,6 +233,61 @@ def test_an_endpoint_that_was_never_asked_may_be() -> None:
     assert health().begin(KEY, START_S)
 
 
+# Retries.
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ailing"),
+    [
+        pytest.param([], False, id="never asked"),
+        pytest.param([""], False, id="an answer"),
+        pytest.param(["transient"], False, id="a slip"),
+        pytest.param(["transient", "silent"], True, id="two in a row"),
+        pytest.param(["transient", "", "silent"], False, id="two, and an answer between"),
+        pytest.param(["rate_limit"] * 4, False, id="busy is not ill"),
+        pytest.param(["silent"] * 5, True, id="its breaker is open"),
+    ],
+)
+def test_who_counts_as_ailing(outcomes: list[str], ailing: bool) -> None:
+    told = health()
+    for failure in outcomes:
+        told.observe(attempted(failure=failure, total_ms=1.0), START_S)
+
+    assert told.allowance([KEY, OTHER_ENDPOINT], START_S).ailing == ({KEY} if ailing else set())
+
+
+def test_retries_are_a_share_of_what_was_asked() -> None:
+    told, made = health(), 0
+    for _ in range(50):
+        told.observe(attempted(), START_S)
+    while KEY not in told.allowance([KEY], START_S).spent:
+        told.retrying(KEY, START_S)
+        told.observe(attempted(), START_S)
+        made += 1
+
+    assert made == 8
+    assert told.allowance([OTHER_CREDENTIAL], START_S).spent == set()
+    assert told.allowance([KEY], START_S + 30).spent == set()
+
+
+def test_what_is_out_of_date_is_not_counted_as_asked() -> None:
+    told = health()
+    for _ in range(50):
+        told.observe(attempted(), START_S)
+    for _ in range(3):
+        told.retrying(KEY, START_S + 29)
+
+    assert told.allowance([KEY], START_S + 26).spent == set()
+    assert told.allowance([KEY], START_S + 33).spent == {KEY}
+
+
+def test_whom_a_breaker_keeps_out() -> None:
+    told, now_s = half_open()
+
+    assert [told.keeps_out(KEY, now_s - 0.1), told.keeps_out(KEY, now_s)] == [True, False]
+    assert not told.keeps_out(OTHER_ENDPOINT, now_s)
+
+
 # Speed and success.
 
 

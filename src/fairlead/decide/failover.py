@@ -61,8 +61,29 @@ class Tried(Struct, frozen=True):
     error: UpstreamError
 
 
+class Allowance(Struct, frozen=True):
+    """What the endpoints of a plan may be asked beyond a request's first attempt, by key.
+
+    Retries are limited where they pile load on somebody who fails: the same again, or somebody who
+    fails others too. Another who is well may always take over, or an outage of the first would
+    starve the second.
+    """
+
+    ailing: frozenset[tuple[str, str]] = frozenset()
+    """Those who failed lately, whomever they failed."""
+    spent: frozenset[tuple[str, str]] = frozenset()
+    """Those who had their share of retries."""
+
+
+UNLIMITED = Allowance()
+
+
 def next_attempt(
-    plan: Plan, tried: Sequence[Tried], elapsed_s: float, answering: bool
+    plan: Plan,
+    tried: Sequence[Tried],
+    elapsed_s: float,
+    answering: bool,
+    allowance: Allowance = UNLIMITED,
 ) -> Attempt | None:
     """Whom to ask next, or None to give up. With nothing tried yet, the plan's first.
 
@@ -83,10 +104,18 @@ def next_attempt(
         attempt
         for attempt in plan.attempts
         if _is_open(attempt, tried) and (gone or not attempt.stands_in)
+        if attempt.key not in allowance.spent or attempt.key not in allowance.ailing
     ]
     if not left:
-        return last.attempt if _may_repeat(plan, tried, elapsed_s) else None
+        may_repeat = last.attempt.key not in allowance.spent
+        return last.attempt if may_repeat and _may_repeat(plan, tried, elapsed_s) else None
     return min(left, key=lambda attempt: _reluctance(attempt, tried))
+
+
+def is_retry(attempt: Attempt, tried: Sequence[Tried], allowance: Allowance) -> bool:
+    """Whether an attempt counts against the allowance of whom it asks."""
+    again = any([one.attempt.key == attempt.key for one in tried])
+    return again or (bool(tried) and attempt.key in allowance.ailing)
 
 
 def pause_s(attempt: Attempt, tried: Sequence[Tried], dice: float) -> float:

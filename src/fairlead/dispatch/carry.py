@@ -9,7 +9,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from fairlead.decide.failover import Tried, next_attempt, pause_s
+from fairlead.decide.failover import Tried, is_retry, next_attempt, pause_s
 from fairlead.dispatch.errand import Errand
 from fairlead.dispatch.told import SetAside, given_up
 from fairlead.dispatch.trial import Sign, Trial, commits
@@ -74,10 +74,18 @@ class Dispatch:
             plan = replace(plan, attempts=left)
         if not plan.attempts:
             return None
-        elapsed_s = monotonic() - errand.arrived_s if tried else 0.0
-        attempt = next_attempt(plan, tried, elapsed_s, answering)
+        if not tried:
+            return next_attempt(plan, tried, 0.0, answering)
+        now_s = monotonic()
+        elapsed_s = now_s - errand.arrived_s
+        allowance = self._state.health.allowance([one.key for one in plan.attempts], now_s)
+        attempt = next_attempt(plan, tried, elapsed_s, answering, allowance)
+        if attempt is not None and is_retry(attempt, tried, allowance):
+            self._state.health.retrying(attempt.key, now_s)
         if attempt is not None and (wait_s := pause_s(attempt, tried, self._dice())) > 0:
             if elapsed_s + wait_s >= plan.deadline_s:
                 return None
             await asyncio.sleep(wait_s)
+            if self._state.health.keeps_out(attempt.key, monotonic()) and not attempt.last_resort:
+                return None  # others found out meanwhile; what it said to this one stands
         return attempt

@@ -9,6 +9,7 @@ closed     -- for the first seconds after an outage, only a growing share of its
 from typing import Literal
 
 IN_A_ROW = 5
+AILING_ROW = 2
 ENOUGH_OUTCOMES = 10
 GOOD_SHARE = 0.8
 SLOT_S, SLOTS = 3.0, 10
@@ -45,6 +46,10 @@ class Outcomes:
         good, bad = sum(self._good), sum(self._bad)
         return good + bad >= ENOUGH_OUTCOMES and good < GOOD_SHARE * (good + bad)
 
+    def count(self, now_s: float) -> int:
+        self._forget(max(self._slot, int(now_s / SLOT_S)))
+        return sum(self._good) + sum(self._bad)
+
     def _forget(self, slot: int) -> None:
         for stale in range(max(self._slot, slot - SLOTS) + 1, slot + 1):
             self._good[stale % SLOTS] = self._bad[stale % SLOTS] = 0
@@ -77,6 +82,15 @@ class Breaker:
     @property
     def is_closed(self) -> bool:
         return not self._open
+
+    @property
+    def is_ailing(self) -> bool:
+        """Whether another failure would surprise nobody."""
+        return self._open or self._row >= AILING_ROW
+
+    def asked(self, now_s: float) -> int:
+        """Outcomes of the last 30 s, but none from before it last closed."""
+        return self._outcomes.count(now_s)
 
     def state(self, now_s: float) -> State:
         """While a probe is out it is open for everybody else."""

@@ -4,12 +4,13 @@ What a failure leads to is data in ``decide.failover``; here is only for how lon
 random: both are passed in.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from fairlead.decide.failover import RULES
+from fairlead.decide.failover import RULES, Allowance
 from fairlead.state.breaker import NEVER_S, Breaker
+from fairlead.state.retries import Retries
 from fairlead.types.catalog import Catalog, Endpoint
 from fairlead.types.decision import Vitals
 from fairlead.types.errors import Failure
@@ -62,6 +63,7 @@ class Record:
         "first_token_ms",
         "gate_until_s",
         "gates_in_a_row",
+        "retries",
         "success",
         "success_at_s",
         "tokens_per_s",
@@ -69,6 +71,7 @@ class Record:
 
     def __init__(self) -> None:
         self.breaker = Breaker()
+        self.retries = Retries()
         self.gate_until_s = 0.0
         self.gates_in_a_row = 0
         self.first_token_ms: float | None = None
@@ -159,6 +162,27 @@ class Health:
         may = record.breaker.begin(now_s)
         self._touch(key, record, now_s)
         return may
+
+    def keeps_out(self, key: Key, now_s: float) -> bool:
+        """Whether ``begin`` would say no."""
+        record = self._records.get(key)
+        return record is not None and record.breaker.state(now_s) == "open"
+
+    def allowance(self, keys: Iterable[Key], now_s: float) -> Allowance:
+        """What these may be asked beyond a request's first attempt."""
+        known = [(key, self._records[key]) for key in keys if key in self._records]
+        return Allowance(
+            frozenset([key for key, of in known if of.breaker.is_ailing]),
+            frozenset(
+                [key for key, of in known if of.retries.are_spent(of.breaker.asked(now_s), now_s)]
+            ),
+        )
+
+    def retrying(self, key: Key, now_s: float) -> None:
+        """An attempt that counts against the allowance is about to be made."""
+        record = self._records.get(key)
+        if record is not None:
+            record.retries.add(now_s)
 
     def observe(self, attempted: Attempted, now_s: float) -> None:
         """Learn from one attempt. One that was cancelled says nothing, one never sent (no id)
