@@ -60,6 +60,7 @@ class _Stream:
     """What both kinds of stream watch: the begin, the end, what was used, and errors."""
 
     def __init__(self) -> None:
+        self.content_frames = 0
         self._frames = Frames()
         self._usage: Any = None
         """As the endpoint said it."""
@@ -85,6 +86,9 @@ class _Stream:
         if not self._began:
             raise bad_success(self._frames.rest)
         raise _broken("The endpoint's answer stopped before its end.")
+
+    def reported(self) -> Usage | None:
+        return neutral_usage(self._usage)
 
     def _take(self, frames: Sequence[Frame]) -> Sequence[Event]:
         raise NotImplementedError
@@ -131,6 +135,7 @@ class RelayStream(_Stream):
             for frame in frames:
                 name = frame.event or _name(frame.data)
                 if name == b"content_block_delta":
+                    self.content_frames += 1
                     commits = True
                 elif name == b"message_stop":
                     end = self._end(self._reason(), _named(name, frame))
@@ -217,6 +222,7 @@ class TranslatedStream(_Stream):
     def block_delta(self, data: bytes) -> Event | None:
         read = _read(BLOCK_DELTA, data)
         delta = read.delta
+        self.content_frames += 1
         if delta.text:
             return TextDelta(delta.text)
         if delta.partial_json:
@@ -279,9 +285,14 @@ TRANSLATE: Mapping[bytes, Callable[[TranslatedStream, bytes], Event | None]] = {
 class Whole:
     """An answer that is not streamed: the bytes are gathered, and read when they are all here."""
 
+    content_frames = 0
+
     def __init__(self, read: Callable[[bytes], Sequence[Event]]) -> None:
         self._read = read
         self._body: list[bytes] = []
+
+    def reported(self) -> None:
+        return None
 
     def feed(self, data: bytes) -> Sequence[Event]:
         self._body.append(data)

@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from fairlead.types.catalog import Endpoint
-from fairlead.types.chat import End, Event, Request
+from fairlead.types.chat import End, Event, Request, Usage
 from fairlead.types.errors import GatewayError, UpstreamError
 
 
@@ -47,6 +47,13 @@ class Decoder(Protocol):
     Both raise UpstreamError: BAD_SUCCESS for a 200 that holds an error, HTML or nothing,
     STREAM_BROKEN for a stream that stops short. After End nothing more is yielded.
     """
+
+    content_frames: int
+    """Of a stream, so far: each is a token or a few."""
+
+    def reported(self) -> Usage | None:
+        """What a stream has said so far that it used; None where it has said nothing."""
+        ...
 
     def feed(self, data: bytes) -> Sequence[Event]: ...
 

@@ -143,6 +143,7 @@ class _Stream:
     """Takes a stream apart. The two ways to read it differ in ``_read`` alone."""
 
     def __init__(self) -> None:
+        self.content_frames = 0
         self._frames = Frames()
         self._progress = _Progress()
         self._any = False
@@ -175,6 +176,9 @@ class _Stream:
         if self._progress.is_empty():
             raise _bad(NO_CHOICES)
         raise _broken("The endpoint closed the stream before its end.")
+
+    def reported(self) -> Usage | None:
+        return self._progress.usage
 
     def _read(self, frames: Iterable[Frame]) -> list[Event]:
         raise NotImplementedError
@@ -240,6 +244,7 @@ class _RelayedStream(_Stream):
                     end = self._end(frame.raw)
                     break
                 if self._take(frame, passed):
+                    self.content_frames += 1
                     commits = True
         except UpstreamError as error:
             self._hold(error, bool(passed))
@@ -289,6 +294,7 @@ class _TranslatedStream(_Stream):
                     events.append(self._end(b""))
                     break
                 if self._take(frame, events):
+                    self.content_frames += 1
                     content = True
         except UpstreamError as error:
             self._hold(error, bool(events))
@@ -356,10 +362,15 @@ def _content(content: Any) -> list[Event]:
 class _Whole:
     """Collects a body and reads it when it is complete."""
 
+    content_frames = 0
+
     def __init__(self, request: Request, relay: bool) -> None:
         self._request = request
         self._relay = relay
         self._pieces: list[bytes] = []
+
+    def reported(self) -> None:
+        return None
 
     def feed(self, data: bytes) -> Sequence[Event]:
         self._pieces.append(data)

@@ -102,8 +102,13 @@ class _Encoder:
 
 
 class _Decoder:
+    content_frames = 0
+
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+
+    def reported(self) -> None:
+        return None
 
     def feed(self, data: bytes) -> Sequence[Event]:
         self._pieces.append(data)

@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, suppress
 from time import monotonic, time
 from types import TracebackType
 
+from msgspec.structs import replace
+
 from fairlead.decide.cost import cost_nano_usd, price_version
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Decoder, Dialect
@@ -16,7 +18,7 @@ from fairlead.outside.watchdog import Watchdog
 from fairlead.state import State
 from fairlead.state.ledger import Hold
 from fairlead.types.catalog import Endpoint, Secret
-from fairlead.types.chat import Begin, End, Event, Passed, Request, TextDelta, ToolCallDelta, Usage
+from fairlead.types.chat import Begin, End, Event, Passed, Request, Usage
 from fairlead.types.decision import Attempt
 from fairlead.types.errors import Failure, OurError, UpstreamError
 from fairlead.types.facts import Attempted, Basis
@@ -58,7 +60,6 @@ class Trial:
         self._exchange: AbstractAsyncContextManager[Reply] | None = None
         self._began_s = monotonic()
         self._first_s: float | None = None
-        self._counted_tokens = 0
         self._end: End | None = None
         self._error: UpstreamError | None = None
         self._refused: UpstreamError | None = None
@@ -100,8 +101,8 @@ class Trial:
             self._exchange = None
             self._ended(error)
             raise
-        self._status = self._reply.status
         self._decoder = dialect.decoder(request, relay)
+        self._status = self._reply.status
         if self._status != 200:
             self._refused = dialect.parse_error(self._status, self._reply.headers, b"")
         return self
@@ -172,11 +173,6 @@ class Trial:
             self._end = self._errand.carried.end = event
             # Settled before the caller sees the end, so that the end can wait for the disk.
             self._close()
-        elif isinstance(event, Passed):
-            # A frame of a stream is a token or a few: enough for an answer that breaks off.
-            self._counted_tokens += event.data.count(b"\n\n") if event.commits else 0
-        elif isinstance(event, TextDelta | ToolCallDelta):
-            self._counted_tokens += 1
         alive = commits(event)
         if alive and self._first_s is None:
             self._first_s = monotonic()
@@ -265,10 +261,21 @@ class Trial:
             return spent, "provider_usage" if used else "provider_zero"
         if not self._sent or (self._first_s is None and self._was_rejected()):
             return None, "rejected_zero"
+        return self._estimate(), "partial_estimate"
+
+    def _estimate(self) -> Usage:
+        """Of an answer that broke off or did not say: what it had reported by then (Anthropic's
+        begins with the input), and a token for each frame with content."""
         task = self._errand.plan.task
-        whole = self._end is not None or not self._errand.request.stream
-        output_tokens = task.output_tokens if whole else self._counted_tokens
-        return Usage(task.input_tokens, output_tokens), "partial_estimate"
+        if not self._errand.request.stream:
+            return Usage(task.input_tokens, task.output_tokens)
+        if self._status is None:
+            return Usage(task.input_tokens, 0)
+        frames, reported = self._decoder.content_frames, self._decoder.reported()
+        # Some servers begin with a zero that means nothing yet.
+        if reported is None or not reported.input_tokens:
+            return Usage(task.input_tokens, frames)
+        return replace(reported, output_tokens=max(reported.output_tokens, frames))
 
     def _was_rejected(self) -> bool:
         error = self._error
