@@ -30,6 +30,7 @@ from fairlead.types.errors import (
     GatewayError,
     OurError,
     Overloaded,
+    ShuttingDown,
     Unauthenticated,
 )
 from fairlead.types.facts import Exchanged, Fact, Refused, Sink
@@ -37,6 +38,8 @@ from fairlead.types.facts import Exchanged, Fact, Refused, Sink
 MAX_NAME = 200
 """Characters of a caller's own words (workflow, step) that are put on record, and of a model's
 name: no name that exists is longer, and messages and hints repeat it."""
+CUT = "the gateway shuts down"
+"""What a task is cancelled with (``Task.cancel(msg)``) when that is why."""
 
 
 class Call(Struct, frozen=True):
@@ -186,19 +189,22 @@ class Exchange:
                 if piece:
                     began = True
                     yield piece
-        except GatewayError as error:
+        except BaseException as raised:
+            # The attempt settles as it closes, and is then part of what happened.
             await events.aclose()
+            error = self._cut() if raised.args == (CUT,) else raised
             self._finish(error)
+            if not isinstance(error, GatewayError):
+                raise
             with suppress(Overloaded):  # then that is the error
                 await self._on_disk()
             if encoder is not None and began:
                 yield encoder.error(error)
-            raise
-        except BaseException as error:
-            # The attempt settles as it closes, and is then part of what happened.
-            await events.aclose()
-            self._finish(error)
-            raise
+            raise error from raised.__cause__
+
+    def _cut(self) -> ShuttingDown:
+        attempts = tuple(self._errand.carried.attempts)
+        return ShuttingDown(f"{CUT}; ask again", retry_after_s=1, attempts=attempts)
 
     async def _on_disk(self) -> None:
         for settlement in self._errand.carried.settled:

@@ -203,7 +203,7 @@ async def test_beyond_its_limit_a_gateway_turns_work_away(up: Scripted, tmp_path
 
 
 async def test_while_it_drains_new_work_is_turned_away(served: Served) -> None:
-    served.listener.draining = True
+    served.listener.leaving = served.listener.draining = True
 
     got = await served.ask("a")
     ready = await served.request("GET", "/readyz")
@@ -244,4 +244,6 @@ async def test_stopping_cuts_what_does_not_end_in_time(up: Scripted, tmp_path: P
     assert took_s < 3.0
     assert not got.whole
     assert b"[DONE]" not in got.body
-    assert served.exchanged()[0].outcome == "cancelled"
+    assert got.events[-1]["error"]["code"] == "shutting_down"
+    (told,) = served.exchanged()
+    assert (told.outcome, told.status, told.code) == ("failed", 503, "shutting_down")

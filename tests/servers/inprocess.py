@@ -257,7 +257,7 @@ async def serving(
     gateway = Gateway(state, dispatch, (journal, metrics, log, facts.append))
     admin = Admin(gateway, state, metrics.render, limits)
     listener = Listener(gateway, admin, limits)
-    admin.ready = lambda: not listener.draining
+    admin.ready = lambda: not listener.leaving
     async with aiohttp.ClientSession(auto_decompress=False) as client:
         served = Served(
             *(up, state, store, journal, metrics, dispatch, gateway, listener, written, client),

@@ -52,7 +52,7 @@ class Setup:
         self._routes[name] = {"models": list(models), **facts}
         return self
 
-    def text(self) -> str:
+    def text(self, **server: Any) -> str:
         """JSON, which is YAML."""
         parts = {"providers": self._providers, "models": self._models, "routes": self._routes}
-        return json.dumps({**parts, "server": {"discover": False}}, indent=1)
+        return json.dumps({**parts, "server": {"discover": False, **server}}, indent=1)

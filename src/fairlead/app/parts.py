@@ -33,10 +33,6 @@ from fairlead.types.catalog import Catalog
 from fairlead.types.errors import OurError
 from fairlead.types.facts import Sink
 
-DRAIN_S = 30.0
-"""What runs may take so long to finish once we are told to stop."""
-CUTTABLE_S = DRAIN_S - 1
-"""From then on the listener cuts by itself, and a second hand would be in its way."""
 USER_AGENT = f"fairlead/{__version__}"
 
 
@@ -92,8 +88,8 @@ async def running(
         limits = Limits(max_body_bytes=server.max_body_bytes)
         admin = Admin(gateway, state, metrics.render, limits)
         listener = Listener(gateway, admin, limits)
-        admin.ready = lambda: not listener.draining
-        stack.push_async_callback(_stop, listener, cut or asyncio.Event())
+        admin.ready = lambda: not listener.leaving
+        stack.push_async_callback(listener.stop, server.drain_s, server.drain_delay_s, cut)
         address = await _listen(listener, server.listen)
         yield Running(
             address=f"http://{address}",
@@ -118,22 +114,6 @@ async def _listen(listener: Listener, at: Listen) -> str:
 
 def _written(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-async def _stop(listener: Listener, cut: asyncio.Event) -> None:
-    stopping = asyncio.ensure_future(listener.stop(DRAIN_S))
-    cutting = asyncio.ensure_future(cut.wait())
-    try:
-        await asyncio.wait(
-            (stopping, cutting), timeout=CUTTABLE_S, return_when=asyncio.FIRST_COMPLETED
-        )
-        if cut.is_set() and listener.in_flight and stopping.cancel():
-            await asyncio.wait((stopping,))
-            await listener.stop(0.0)
-        else:
-            await stopping
-    finally:
-        cutting.cancel()
 
 
 def _keys(folder: Folder, store: Store) -> Keys:

@@ -40,7 +40,8 @@ class Serving(Struct, frozen=True):
 
 
 def serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say) -> None:
-    """Serve until SIGTERM or SIGINT. ``started`` is told once, ``say`` of what happens later.
+    """Serve until SIGTERM or SIGINT; a second one cuts off what still runs. ``started`` is told
+    once, ``say`` of what happens later.
 
     Raises ConfigError, OurError and OSError when it cannot start.
     """
@@ -108,7 +109,7 @@ class Told(Struct, frozen=True):
 
     stop: asyncio.Event
     cut: asyncio.Event
-    """Ctrl-C after we were told to stop: whoever watches does not want to wait."""
+    """Told to stop once more: whoever watches does not want to wait."""
     again: asyncio.Event
     """Read everything again."""
 
@@ -121,7 +122,7 @@ def _signals() -> Told:
         (told.cut if told.stop.is_set() else told.stop).set()
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
-    loop.add_signal_handler(signal.SIGTERM, told.stop.set)
+    loop.add_signal_handler(signal.SIGTERM, interrupt)
     loop.add_signal_handler(signal.SIGHUP, told.again.set)
     return told
 

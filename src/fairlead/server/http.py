@@ -1,7 +1,7 @@
 """The listener: which path speaks which dialect; bytes in, bytes out. Knows routes, not routing."""
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from time import monotonic, time
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 from msgspec.structs import replace
 
-from fairlead.gateway import Answer, Call, Gateway
+from fairlead.gateway import CUT, Answer, Call, Gateway
 from fairlead.server.admin import Admin
 from fairlead.server.auth import credential
 from fairlead.server.body import read_body
@@ -28,17 +28,19 @@ from fairlead.types.errors import (
     NotHttp,
     Overloaded,
     RequestTimeout,
+    ShuttingDown,
 )
 
 HOSTS = 256
 """So many names for this gateway are remembered; more are looked at each time."""
 ENDS_CONNECTION = (NotHttp, HeadersTooLarge, RequestTimeout)
 CUT_S = 1.0
-"""For answers that we cut when we stop: so long they may still take to settle."""
+"""For answers that we cut when we stop: so long they may still take to settle and to say so."""
 
 
 class Listener:
-    """Serves HTTP. ``draining`` turns readiness off and new work away while streams finish."""
+    """Serves HTTP. ``leaving`` turns readiness off and ends each connection with its answer;
+    ``draining``, which follows, turns new work away while streams finish."""
 
     def __init__(self, gateway: Gateway, admin: Admin, limits: Limits) -> None:
         self._gateway = gateway
@@ -47,7 +49,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self.in_flight = 0
-        self.draining = False
+        self.leaving = self.draining = False
         self._hosts: set[str] = set()
         """Seen and found good, so that they need not be looked at again."""
         self._server = Server(
@@ -63,16 +65,28 @@ class Listener:
         bound = self._runner.addresses[0]
         return str(bound[0]), int(bound[1])
 
-    async def stop(self, within_s: float) -> None:
-        """Take no new connections, let what runs finish for ``within_s``, then close."""
+    async def stop(
+        self, window_s: float, delay_s: float = 0.0, cut: asyncio.Event | None = None
+    ) -> None:
+        """Not be ready, and after ``delay_s`` take nothing new; let what runs finish for
+        ``window_s``, or until ``cut`` is set; then end it in an error and close."""
+        self.leaving = True
+        cut = asyncio.Event() if cut is None else cut
+        if delay_s:
+            await _any_of(delay_s, cut)
         self.draining = True
         for site in list(self._runner.sites):
             await site.stop()
+        await asyncio.sleep(0)  # what has been read is now being served
+        for connection in self._server.protocols():
+            connection.leave()
+        self._idle.clear()
         if self.in_flight:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(within_s):
-                    await self._idle.wait()
-        await self._runner.shutdown()
+            await _any_of(window_s, cut, self._idle)
+        if self.in_flight:
+            for connection in self._server.protocols():
+                connection.cut(CUT)
+            await _any_of(CUT_S, self._idle)
         await self._runner.cleanup()
 
     def _request(
@@ -108,21 +122,27 @@ class Listener:
                 check_target(path)
                 path = request.rel_url.raw_path
                 dialect = DIALECT_OF_PATH.get(path, "")
-                if not dialect:
-                    return await self._admin.handle(request, request_id)
-            if request.method != "POST":
-                raise MethodNotAllowed(f"{path} takes POST, not {request.method}")
-            call = await self._call(request, dialect, request_id)
-            answer = await self._gateway.answer(call)
-            if answer.stream is None:
-                return whole(answer.body, {**answer.headers, **identity(dialect, request_id)})
-            return await self._stream(request, call, answer)
+            if dialect:
+                if request.method != "POST":
+                    raise MethodNotAllowed(f"{path} takes POST, not {request.method}")
+                call = await self._call(request, dialect, request_id)
+                answer = await self._gateway.answer(call)
+                if answer.stream is None:
+                    headers = {**answer.headers, **identity(dialect, request_id)}
+                    response: web.StreamResponse = whole(answer.body, headers)
+                else:
+                    response = await self._stream(request, call, answer)
+            else:
+                response = await self._admin.handle(request, request_id)
         except GatewayError as error:
-            return self._failure(request, error, request_id)
+            response = self._failure(request, error, request_id)
         finally:
             self.in_flight -= 1
-            if self.draining and not self.in_flight:
+            if self.leaving and not self.in_flight:
                 self._idle.set()
+        if self.leaving:
+            response.force_close()
+        return response
 
     def _check_head(self, request: web.BaseRequest) -> None:
         """Raises NotHttp, and HeadersTooLarge for many headers that are each within their limit."""
@@ -144,7 +164,7 @@ class Listener:
         response = failure(dialect_of(path, request.headers), error, request_id)
         if isinstance(error, MethodNotAllowed):
             response.headers["allow"] = self._admin.allowed(path)
-        if self.draining or isinstance(error, ENDS_CONNECTION):
+        if isinstance(error, ENDS_CONNECTION):
             response.force_close()
         return response
 
@@ -159,8 +179,10 @@ class Listener:
             arrived_s=monotonic(),
         )
         try:
-            if self.draining or self.in_flight > self._limits.max_in_flight:
-                raise Overloaded("the gateway is shutting down or full", retry_after_s=1)
+            if self.draining:
+                raise ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
+            if self.in_flight > self._limits.max_in_flight:
+                raise Overloaded("too many requests at once", retry_after_s=1)
             if not request.content.is_eof():
                 # No stranger makes us wait, or hold megabytes.
                 self._gateway.identify(call)
@@ -168,6 +190,12 @@ class Listener:
         except GatewayError as refusal:
             self._gateway.turned_away(call, refusal)
             raise
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (CUT,):
+                raise
+            cut = ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
+            self._gateway.turned_away(call, cut)
+            raise cut from None
 
     async def _stream(
         self, request: web.BaseRequest, call: Call, answer: Answer
@@ -182,6 +210,8 @@ class Listener:
             **identity(call.dialect, call.request_id),
         }
         response = web.StreamResponse(headers=headers)
+        if self.leaving:
+            response.force_close()
         assert answer.stream is not None
         async with aclosing(answer.stream) as pieces:
             try:
@@ -198,3 +228,13 @@ class Listener:
                 if request.transport is not None:
                     request.transport.close()
         return response
+
+
+async def _any_of(within_s: float, *events: asyncio.Event) -> None:
+    """Until one of them is set, for so long at most."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

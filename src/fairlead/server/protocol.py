@@ -1,6 +1,7 @@
 """One connection: aiohttp's server with our patience, our limits and our error pages."""
 
 import asyncio
+from collections.abc import Iterator
 from http import HTTPStatus
 from logging import getLogger
 from time import time
@@ -181,6 +182,18 @@ class Protocol(RequestHandler):
         self._gone_due_s = self._loop.time() + self._limits.linger_s
         self._arm()
 
+    # The end ------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Close, unless a request is being served: its body may still be on its way."""
+        if self._waiter is not None and not self._messages:
+            self.force_close()  # aiohttp's ``close`` leaves the socket open
+
+    def cut(self, why: str) -> None:
+        """Cancel the request that is being served; CancelledError says why."""
+        if self._current_request is not None and self._task_handler is not None:
+            self._task_handler.cancel(why)
+
     # Errors ------------------------------------------------------------------------------------
 
     def handle_error(
@@ -212,6 +225,10 @@ class Server(web.Server):
     def __init__(self, limits: Limits, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._limits = limits
+
+    def protocols(self) -> Iterator[Protocol]:
+        """Of the connections that are open."""
+        return (one for one in self.connections if isinstance(one, Protocol))
 
     def __call__(self) -> RequestHandler:
         return Protocol(self, self._limits, self._loop)

@@ -19,7 +19,8 @@
   - Unavailable             503  every permitted endpoint is down, gated or retired
   - UpstreamError           502  an endpoint failed; carries what failover needs
   - OurError                500  a bug here
-    . Overloaded            503  too much work at once, or shutting down
+    . Overloaded            503  too much work at once
+    . ShuttingDown          503  told to stop: another instance, or the next one, answers
 """
 
 from enum import StrEnum
@@ -205,4 +206,10 @@ class OurError(GatewayError):
 class Overloaded(OurError):
     status = 503
     code = "overloaded"
+    retryable = True
+
+
+class ShuttingDown(OurError):
+    status = 503
+    code = "shutting_down"
     retryable = True

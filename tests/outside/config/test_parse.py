@@ -37,7 +37,9 @@ routes:
     rules:
       - {when: {task: [code, mathematics], input_over: 20k}, models: claude-opus-5}
       - {models: ["gpt-*"], weights: {quality: 1, cost: 3}}
-server: {listen: "[::1]:4601", data: /var/lib/fairlead, max_body: 1MiB, keep: 30d, discover: false}
+server:
+  {listen: "[::1]:4601", data: /var/lib/fairlead, max_body: 1MiB, keep: 30d, drain: 30s,
+   drain_delay: 0s, discover: false}
 """
 
 
@@ -93,6 +95,7 @@ def test_server() -> None:
         data="/var/lib/fairlead",
         keep_ms=30 * 86_400_000,
         max_body_bytes=1 << 20,
+        drain_s=30.0,
         discover=False,
     )
 
@@ -103,6 +106,7 @@ def test_nothing_written_is_all_defaults() -> None:
     assert (settings.providers, settings.models, settings.routes) == ((), (), ())
     assert settings.server.listen == Listen("127.0.0.1", 4600)
     assert settings.server.keep_ms == 90 * 86_400_000
+    assert (settings.server.drain_s, settings.server.drain_delay_s) == (120.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,20 @@ SERVER: Table = {
     "max_body": Key(
         one(units.some_bytes), "size", "32MiB", "The largest request.", "max_body_bytes"
     ),
+    "drain": Key(
+        one(units.any_seconds),
+        "duration",
+        "2m",
+        "Once told to stop: how long running answers may take to finish.",
+        "drain_s",
+    ),
+    "drain_delay": Key(
+        one(units.any_seconds),
+        "duration",
+        "0s",
+        "Once told to stop: how long new requests are still taken while `/readyz` says no.",
+        "drain_delay_s",
+    ),
     "discover": Key(flag, "true or false", "true", "Use model servers found on this machine."),
 }
 TABLES: Mapping[str, Table] = {

@@ -74,6 +74,10 @@ class ServerSettings(Struct, frozen=True):
     log: str = "stderr"
     """``stderr``, ``stdout``, ``none``, or a file."""
     max_body_bytes: int = 32 << 20
+    drain_s: float = 120.0
+    """What runs may take so long to finish once we are told to stop: answers last minutes."""
+    drain_delay_s: float = 0.0
+    """So long we go on listening then, for a load balancer to notice."""
     discover: bool = True
 
 

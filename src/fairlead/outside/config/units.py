@@ -65,6 +65,10 @@ def seconds(text: str) -> float:
     return some_milliseconds(text) / 1000
 
 
+def any_seconds(text: str) -> float:
+    return milliseconds(text) / 1000
+
+
 def some_bytes(text: str) -> int:
     return more_than_none(whole(text, BYTES, "a size, such as 32MiB, 10MB or 65536"))
 
