@@ -7,13 +7,16 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check serve bench bench-json prove prove-json lock format clean
+.PHONY: demo test properties check serve bench bench-json prove prove-json lock format clean
 
 demo: $(STAMP)          ## run the twenty-step workflow through a real gateway
 	@$(BIN)/fairlead demo
 
 test: $(STAMP)          ## the whole test suite
 	@$(BIN)/pytest -q -n auto --dist loadfile
+
+properties: $(STAMP)    ## the state machines, 20,000 steps each and more, never twice the same
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q -n 2 --dist load tests -k properties
 
 check: $(STAMP)         ## format, lint, types, floors
 	@$(BIN)/ruff format --check .

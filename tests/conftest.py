@@ -1,7 +1,22 @@
 """What holds for every test: properties are tried on the same examples each time, and how long an
-example takes is no property, for the machine may be busy."""
+example takes is no property, for the machine may be busy. ``HYPOTHESIS_PROFILE=long`` tries others
+each time, and many more: at least 20,000 steps of each state machine (``make properties``)."""
 
-from hypothesis import settings
+import os
 
-settings.register_profile("fairlead", deadline=None, derandomize=True)
-settings.load_profile("fairlead")
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "fairlead",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "long",
+    deadline=None,
+    max_examples=2000,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fairlead"))

@@ -1,9 +1,6 @@
 """The breaker: when it opens, whom it lets through, when it closes."""
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fairlead.state.breaker import (
     JITTER,
@@ -156,76 +153,3 @@ def test_what_began_before_it_opened_does_not_count(outcome: str) -> None:
     assert breaker.state(now_s) == "open"
     breaker.void(now_s)
     assert breaker.state(now_s) == "half_open"
-
-
-class Reference(RuleBasedStateMachine):
-    """Against the same rules told naively: a list of everything that ever happened."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.breaker = Breaker()
-        self.now_s = 99.0
-        self.outcomes: list[tuple[float, bool]] = []
-        self.opened_s: float | None = None
-        self.until_s = self.probe_until_s = 0.0
-        self.trips = 0
-
-    def expected(self) -> str:
-        if self.opened_s is None:
-            return "closed"
-        return "open" if self.now_s < max(self.until_s, self.probe_until_s) else "half_open"
-
-    def trip(self) -> None:
-        self.opened_s, self.probe_until_s = self.now_s, 0.0
-        self.until_s = self.now_s + (5, 10)[min(self.trips, 1)]
-        self.trips += 1
-
-    @rule(quarters=st.integers(1, 200))
-    def wait(self, quarters: int) -> None:
-        self.now_s += quarters / 4
-
-    @rule()
-    def begin(self) -> None:
-        before = self.expected()
-        if before == "half_open":
-            self.probe_until_s = self.now_s + 10
-
-        assert self.breaker.begin(self.now_s) == (before != "open")
-
-    @rule(ago_s=st.sampled_from([0.0, 2.0, 40.0]))
-    def good(self, ago_s: float) -> None:
-        if self.opened_s is None:
-            self.outcomes.append((self.now_s, True))
-        elif self.now_s - ago_s >= self.opened_s:
-            self.opened_s, self.trips, self.outcomes = None, 0, []
-        self.breaker.good(self.now_s - ago_s, self.now_s)
-
-    @rule(ago_s=st.sampled_from([0.0, 2.0, 40.0]))
-    def bad(self, ago_s: float) -> None:
-        if self.opened_s is None:
-            self.outcomes.append((self.now_s, False))
-            since = self.now_s // 3 - 9
-            recent = [good for at_s, good in self.outcomes if at_s // 3 >= since]
-            row = [good for _, good in self.outcomes[-5:]]
-            poor = len(recent) >= 10 and sum(recent) < 0.8 * len(recent)
-            if poor or (len(row) == 5 and not any(row)):
-                self.trip()
-        elif self.now_s - ago_s >= self.opened_s and self.now_s >= self.until_s:
-            self.trip()
-        self.breaker.bad(self.now_s - ago_s, self.now_s, MIDDLE)
-
-    @rule(ago_s=st.sampled_from([0.0, 40.0]))
-    def void(self, ago_s: float) -> None:
-        if self.opened_s is not None and self.now_s - ago_s >= self.opened_s:
-            self.probe_until_s = 0.0
-        self.breaker.void(self.now_s - ago_s)
-
-    @invariant()
-    def agrees(self) -> None:
-        assert self.breaker.state(self.now_s) == self.expected()
-        change_s = self.breaker.changes_s(self.now_s)
-        assert (change_s < float("inf")) == (self.expected() == "open")
-
-
-TestReference = Reference.TestCase
-TestReference.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
