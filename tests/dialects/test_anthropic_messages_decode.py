@@ -226,6 +226,15 @@ def test_message_stop_ends_a_stream(stream: list[bytes], relay: bool) -> None:
     assert bytes_of(events).endswith(LAST) is relay
 
 
+def test_a_ping_amid_content_is_no_content() -> None:
+    """Whoever waits for the next piece goes on waiting."""
+    decoder = ANTHROPIC_MESSAGES.decoder(STREAM, True)
+
+    pieces = [*decoder.feed(START + TEXT), *decoder.feed(HI), *decoder.feed(PING)]
+
+    assert pieces == [Passed(START + TEXT, False), Passed(HI, True), Passed(PING, False)]
+
+
 @MODES
 @pytest.mark.parametrize("at", [[], range(5000)], ids=["in one piece", "byte by byte"])
 @pytest.mark.parametrize(
@@ -241,6 +250,8 @@ def test_message_stop_ends_a_stream(stream: list[bytes], relay: bool) -> None:
         [START, b"event: content_block_start\ndata: {not json}\n\n", STOP, LAST],
         [START, b'event: message_delta\ndata: {"delta": []}\n\n', LAST],
         [START, b'event: ping\ndata: {"x": "\xff"}\n\n', STOP, LAST],
+        [START, TEXT, HI, b"event: content_block_delta\ndata: {not json}\n\n", STOP, LAST],
+        [START, TEXT, HI.replace(b"Hi", b"H\xff"), STOP, LAST],
     ],
     ids=[
         "closed",
@@ -253,6 +264,8 @@ def test_message_stop_ends_a_stream(stream: list[bytes], relay: bool) -> None:
         "no JSON",
         "another shape",
         "no UTF-8",
+        "no JSON in a delta",
+        "no UTF-8 in a delta",
     ],
 )
 def test_without_one_it_is_broken(stream: list[bytes], relay: bool, at: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
 """An endpoint's Anthropic answer, from bytes to events: relayed as it is, or translated.
 
 Relaying reads only what the gateway must know: when content begins, how the answer ends, and what
-it used. A ``content_block_delta`` is recognised by its event name alone and its JSON is not read.
+it used. Of a ``content_block_delta`` only that it is one, and whole.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ import msgspec
 from fairlead.dialects.anthropic_messages_wire import (
     FINISH,
     AnswerBlock,
+    AnyDelta,
     BlockDelta,
     BlockStart,
     BlockStop,
@@ -43,6 +44,7 @@ from fairlead.types.errors import Failure, UpstreamError
 MESSAGE_START = msgspec.json.Decoder(MessageStart)
 BLOCK_START = msgspec.json.Decoder(BlockStart)
 BLOCK_DELTA = msgspec.json.Decoder(BlockDelta)
+ANY_DELTA = msgspec.json.Decoder(AnyDelta)
 BLOCK_STOP = msgspec.json.Decoder(BlockStop)
 MESSAGE_DELTA = msgspec.json.Decoder(MessageDelta)
 ANSWER = msgspec.json.Decoder(WireAnswer)
@@ -129,12 +131,13 @@ class RelayStream(_Stream):
 
     def _take(self, frames: Sequence[Frame]) -> Sequence[Event]:
         passing: list[bytes] = []
-        commits = self._committed
+        commits = False
         end = None
         try:
             for frame in frames:
                 name = frame.event or _name(frame.data)
                 if name == b"content_block_delta":
+                    _read(ANY_DELTA, frame.data)
                     self.content_frames += 1
                     commits = True
                 elif name == b"message_stop":
@@ -145,7 +148,7 @@ class RelayStream(_Stream):
                 passing.append(_named(name, frame))
         except UpstreamError as error:
             self._hold(error, bool(passing))
-        self._committed = commits
+        self._committed = self._committed or commits
         events: list[Event] = [Passed(b"".join(passing), commits)] if passing else []
         if end is not None:
             events.append(end)

@@ -214,6 +214,12 @@ class BlockDelta(Struct):
     index: int = 0
 
 
+class AnyDelta(Struct, gc=False):
+    """To read one through, whatever is in it."""
+
+    delta: Any = None
+
+
 class BlockStop(Struct):
     index: int = 0
 
