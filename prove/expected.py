@@ -29,25 +29,24 @@ class Policy:
     """Another endpoint answers."""
     alone: int
     """How often an endpoint may be asked when there is no other."""
-    status: int
-    code: str
-    """What a Chat Completions caller is told in the end."""
+    told: tuple[int, str]
+    """Status and code for a Chat Completions caller in the end."""
 
 
 POLICY: Mapping[str, Policy] = {
-    "rate_limit": Policy(True, 1, 429, "rate_limit_exceeded"),
-    "quota": Policy(True, 1, 429, "insufficient_quota"),
-    "overloaded": Policy(True, 2, 503, "upstream_overloaded"),
-    "transient": Policy(True, 2, 502, "upstream_error"),
-    "connect": Policy(True, 2, 502, "upstream_unreachable"),
-    "silent": Policy(True, 1, 504, "upstream_timeout"),
-    "model_gone": Policy(True, 1, 404, "model_not_found"),
-    "credential": Policy(True, 1, 502, "upstream_credential_rejected"),
-    "context_length": Policy(False, 1, 400, "context_length_exceeded"),
-    "content_filter": Policy(False, 1, 400, "content_filter"),
-    "caller_fault": Policy(False, 1, 400, "invalid_request"),
-    "bad_success": Policy(True, 1, 502, "empty_completion"),
-    "stream_broken": Policy(True, 1, 502, "upstream_stream_broken"),
+    "rate_limit": Policy(True, 1, (429, "rate_limit_exceeded")),
+    "quota": Policy(True, 1, (429, "insufficient_quota")),
+    "overloaded": Policy(True, 2, (503, "upstream_overloaded")),
+    "transient": Policy(True, 2, (502, "upstream_error")),
+    "connect": Policy(True, 2, (502, "upstream_unreachable")),
+    "silent": Policy(True, 1, (504, "upstream_timeout")),
+    "model_gone": Policy(True, 1, (404, "model_not_found")),
+    "credential": Policy(True, 1, (502, "upstream_credential_rejected")),
+    "context_length": Policy(False, 1, (400, "context_length_exceeded")),
+    "content_filter": Policy(False, 1, (400, "content_filter")),
+    "caller_fault": Policy(False, 1, (400, "invalid_request")),
+    "bad_success": Policy(True, 1, (502, "empty_completion")),
+    "stream_broken": Policy(True, 1, (502, "upstream_stream_broken")),
 }
 
 ANTHROPIC_TYPES = {400: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -73,6 +72,8 @@ class Expect:
     """The second time that it is asked it answers well."""
     elsewhere: bool | None = None
     """Whether the other endpoint may answer, where the fault says more than its class."""
+    or_late: bool = False
+    """It may be given up for the time that it takes before it is for what it says."""
     rescued: bool = True
     """Text that was begun may be continued exactly by another attempt; a tool call never."""
 
@@ -90,8 +91,8 @@ class Expected:
     first: range
     """How often the faulty endpoint may be asked, in one call."""
     second: range
-    status: int
-    code: str
+    told: frozenset[tuple[int, str]]
+    """Status and code, where the caller gets an error response."""
     within_s: float
 
 
@@ -110,50 +111,43 @@ def expected(expect: Expect, paired: bool, calls: int = 1) -> Expected:
 
 def _of_one_call(expect: Expect, paired: bool) -> Expected:
     if not expect.failure:
-        whole = frozenset({Answered.WHOLE})
-        return Expected(whole, frozenset({""}), _times(1), _times(0), 200, "", expect.takes_s)
+        return Expected(WHOLE, frozenset({""}), ONCE, NEVER, frozenset(), expect.takes_s)
     return _begun(expect, paired) if expect.begun else _failed(expect, paired)
 
 
 def _begun(expect: Expect, paired: bool) -> Expected:
-    policy = POLICY["stream_broken"]
-    answers, again = {Answered.BROKEN}, 0
-    if expect.rescued:
-        answers.add(Answered.WHOLE)
-        again = 2
-    elif expect.or_whole:
-        answers.add(Answered.WHOLE)
+    again = 2 if expect.rescued else 0
+    may_be_whole = expect.rescued or expect.or_whole
     return Expected(
-        frozenset(answers),
+        frozenset({Answered.BROKEN, Answered.WHOLE} if may_be_whole else {Answered.BROKEN}),
         frozenset({"stream_broken", ""} if expect.or_whole else {"stream_broken"}),
-        range(1, 2 + (0 if paired else again)),
-        range(1 + (again if paired else 0)),
-        policy.status,
-        policy.code,
+        ONCE if paired else range(1, 2 + again),
+        range(1 + again) if paired else NEVER,
+        frozenset(),
         expect.takes_s * (1 if paired else 1 + again) + PAUSE_S * again,
     )
 
 
 def _failed(expect: Expect, paired: bool) -> Expected:
     policy = POLICY[expect.failure]
+    classes = {expect.failure, *(["silent"] if expect.or_late else [])}
     elsewhere = policy.elsewhere if expect.elsewhere is None else expect.elsewhere
     if paired and elsewhere:
-        whole = frozenset({Answered.WHOLE})
-        return Expected(
-            whole, frozenset({expect.failure}), _times(1), _times(1), 200, "", expect.takes_s
-        )
+        return Expected(WHOLE, frozenset(classes), ONCE, ONCE, frozenset(), expect.takes_s)
     times = 2 if expect.recovers else policy.alone
     pause_s = PAUSE_S if expect.asks_s is None else expect.asks_s
+    within_s = expect.takes_s * times + pause_s * (times - 1)
+    if expect.recovers:
+        return Expected(WHOLE, frozenset(classes | {""}), range(2, 3), NEVER, frozenset(), within_s)
     return Expected(
-        frozenset({Answered.WHOLE if expect.recovers else Answered.REFUSED}),
-        frozenset({expect.failure, ""} if expect.recovers else {expect.failure}),
-        range(2, 3) if expect.recovers else range(1, times + 1),
-        _times(0),
-        policy.status,
-        policy.code,
-        expect.takes_s * times + pause_s * (times - 1),
+        frozenset({Answered.REFUSED}),
+        frozenset(classes),
+        range(1, times + 1),
+        NEVER,
+        frozenset(POLICY[failure].told for failure in classes),
+        within_s,
     )
 
 
-def _times(count: int) -> range:
-    return range(count, count + 1)
+WHOLE = frozenset({Answered.WHOLE})
+NEVER, ONCE = range(1), range(1, 2)

@@ -44,6 +44,10 @@ UNBEGUN = Expect("stream_broken")
 CUT = (BROKEN, UNBEGUN)
 BAD = Expect("bad_success")
 SILENT = (Expect("silent", FIRST_TOKEN_S), Expect("silent", WHOLE_S))
+ENDLESS = (
+    Expect("stream_broken", FIRST_TOKEN_S, or_late=True),
+    Expect("bad_success", WHOLE_S, or_late=True),
+)
 QUOTA_TEXT = "You exceeded your current quota, please check your plan and billing details."
 LONG_TEXT = "prompt is too long: 250000 tokens > 200000 maximum"
 FILTER_TEXT = "The response was filtered due to the content management policy."
@@ -195,7 +199,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("no-choices", "200 without a choice", f.empty_choices, *_both(BAD)),
     Fault("redirect", "307 to elsewhere", f.redirect, *_both(BAD)),
     Fault("bomb", "64 MiB of blanks in gzip, unasked", f.bomb, *_both(BAD)),
-    Fault("endless", "an event, or a body, without end", f.endless, UNBEGUN, BAD),
+    Fault("endless", "an event, or a body, without end", f.endless, *ENDLESS),
     Fault("bad-utf8", "a byte that is no UTF-8", f.bad_utf8, BROKEN, BAD),
     # An answer that breaks
     Fault("cut-unbegun", "cut before the first content", f.broken_before_content, *_both(UNBEGUN)),

@@ -307,8 +307,11 @@ def short(vendor: Vendor, streamed: bool) -> Answer:
 def bad_chunk(vendor: Vendor, streamed: bool) -> Answer:
     """A chunk whose size is no number."""
     if streamed:
-        return (*stream(*vendor.text.frames[: vendor.opening + 5])[:-1], b"zz\r\nnonsense\r\n")
-    return (_chunked_head(JSON), chunk(whole(vendor.text)[:50]), b"zz\r\nnonsense\r\n")
+        begun = stream(*vendor.text.frames[: vendor.opening + 5])[:-1]
+        return (*begun, b"zz\r\nnonsense\r\n", Gate())
+    begun = (_chunked_head(JSON), chunk(whole(vendor.text)[:50]))
+    # With the head in one packet it would be no answer at all.
+    return waiting(SEEN_S, begun, (b"zz\r\nnonsense\r\n", Gate()))
 
 
 # Answers that are none ---------------------------------------------------------------------------

@@ -111,12 +111,13 @@ def _broken(right: Right, raw: Raw, found: Heard) -> list[str]:
 
 def _refused(want: Expected, right: Right, raw: Raw, found: Heard) -> list[str]:
     wrong = []
-    if found.status != want.status or not raw.complete:
-        wrong.append(f"{WRONG}: status {found.status}, wanted is {want.status}")
-    if right.caller == "openai" and found.error_code != want.code:
-        wrong.append(f"{WRONG}: code {found.error_code!r}, wanted is {want.code!r}")
-    if right.caller == "anthropic" and found.error_type != ANTHROPIC_TYPES.get(want.status):
-        wrong.append(f"{WRONG}: type {found.error_type!r} for status {want.status}")
+    wanted: set[tuple[int, str]] = set(want.told)
+    said = (found.status, found.error_code)
+    if right.caller == "anthropic":
+        wanted = {(status, ANTHROPIC_TYPES[status]) for status, _ in want.told}
+        said = (found.status, found.error_type)
+    if said not in wanted or not raw.complete:
+        wrong.append(f"{WRONG}: told {said}, wanted is {sorted(wanted)}")
     if "x-should-retry" not in raw.headers:
         wrong.append(f"{WRONG}: no word of whether to try again")
     return wrong

@@ -3,6 +3,7 @@ endpoint, in front of one real gateway. Each cell has models of its own, so that
 or retirement reaches another."""
 
 import asyncio
+import re
 import socket
 import sqlite3
 import sys
@@ -29,7 +30,7 @@ from prove.judge import Asked, Right, failures_in, faults_of
 from prove.vendors import VENDORS, Vendor
 from servers.gateway import Gateway, create_key, gateway
 from servers.plain import request
-from servers.scripted import Answer, Scripted, scripted
+from servers.scripted import Answer, Script, Scripted, Seen, scripted
 
 HANGS_S = 20.0
 """So long a caller waits in any case, to tell a hang from a late answer."""
@@ -51,14 +52,21 @@ class Cell:
         return f"{self.fault.name} {form} {self.caller}<-{self.upstream.name} {company}"
 
     @property
-    def second(self) -> Vendor:
-        """Of the same vendor in one cell, of the other in the next."""
-        others = [vendor for vendor in VENDORS.values() if vendor is not self.upstream]
-        return others[0] if (self.number // 2) % 2 else self.upstream
+    def first(self) -> str:
+        """The model that is faulty."""
+        return f"c{self.number}a"
+
+    @property
+    def second(self) -> str:
+        """The one that stands by: of the same vendor in one cell, of the other in the next."""
+        other = (self.number // 2) % 2
+        name = next(name for name in VENDORS if (name == self.upstream.name) != other)
+        return f"{'roomy' if self.fault.roomy else 'well'}-{name}"
 
     @property
     def route(self) -> str:
-        return f"c{self.number}"
+        """What the caller asks for."""
+        return f"c{self.number}" if self.paired else self.first
 
     @property
     def expect(self) -> Expect:
@@ -107,7 +115,7 @@ def cells(short: bool) -> list[Cell]:
 
 
 def configuration(walls: Sequence[Cell], address: str, nowhere: str) -> str:
-    """As YAML with anchors: a thousand models are to fit into one file."""
+    """The healthy endpoints are shared: nothing that happens in a cell is held against them."""
     timeouts = f"{{connect: {CONNECT_S}s, first_token: {FIRST_TOKEN_S}s, stall: {STALL_S}s}}"
     lines = ["server: {discover: false}", "providers:"]
     for place, where in (("first", address), ("second", address), ("refused", nowhere)):
@@ -118,31 +126,23 @@ def configuration(walls: Sequence[Cell], address: str, nowhere: str) -> str:
                 f"zone: cloud, api_key: {{env: KEY_{key.upper()}_{vendor.name.upper()}}}, "
                 f"timeouts: {timeouts}, expect: {{tokens_per_s: {10 * MAX_TOKENS}}}}}"
             )
-    lines += ["models:", f"  well: {_model('openai-second', 32)}"]
+    lines.append("models:")
+    for vendor in VENDORS.values():
+        lines.append(f"  well-{vendor.name}: {_model(f'{vendor.name}-second', 32, TOOLS)}")
+        lines.append(f"  roomy-{vendor.name}: {_model(f'{vendor.name}-second', 256)}")
     for cell in walls:
         first = f"{cell.upstream.name}-{'first' if cell.fault.listens else 'refused'}"
-        lines.append(f"  {cell.route}a: {_model(first, 32)}")
-        if cell.paired:
-            room = 256 if cell.fault.roomy else 32
-            lines.append(f"  {cell.route}b: {_model(f'{cell.second.name}-second', room)}")
+        lines.append(f"  {cell.first}: {_model(first, 32, TOOLS * cell.fault.tools)}")
     lines.append("routes:")
-    for cell in walls:
-        models = f"[{cell.route}a, {cell.route}b]" if cell.paired else f"[{cell.route}a]"
-        lines.append(f"  {cell.route}: {{models: {models}}}")
-    text = "\n".join(lines)
-    for name, value in FACTS.items():
-        text = text.replace(f"*{name}", f"&{name} {value}", 1)
-    return text + "\n"
+    lines += [f"  {c.route}: {{models: [{c.first}, {c.second}]}}" for c in walls if c.paired]
+    return "\n".join(lines) + "\n"
 
 
-FACTS = {
-    "p": "{input: $1, output: $4, cached_read: $0.1, cached_write: $1}",
-    "c": "[tools, parallel_tools, sampling, system, stream]",
-}
+TOOLS = ", capabilities: [tools, parallel_tools, sampling, system, stream]"
 
 
-def _model(provider: str, context_k: int) -> str:
-    return f"{{at: {provider}, context: {context_k}k, max_output: 4k, price: *p, capabilities: *c}}"
+def _model(provider: str, context_k: int, more: str = "") -> str:
+    return f"{{at: {provider}, context: {context_k}k, price: {{input: $1, output: $4}}{more}}}"
 
 
 @contextmanager
@@ -154,18 +154,26 @@ def nobody() -> Iterator[str]:
 
 
 def teach(up: Scripted, walls: Sequence[Cell]) -> None:
-    up.on("well", VENDORS["openai"].text)
+    for vendor in VENDORS.values():
+        up.on(f"well-{vendor.name}", well(vendor))
+        up.on(f"roomy-{vendor.name}", well(vendor))
     for cell in walls:
         faulty = cell.fault.play(cell.upstream, cell.streamed)
         if cell.expect.begun and not callable(faulty):
             faulty = Paced(faulty, cell.upstream.opening)
         recovers = cell.expect.recovers and cell.fault.calls == 1
-        up.on(f"{cell.route}a", faulty, *([_well(cell.upstream, cell)] if recovers else []))
-        up.on(f"{cell.route}b", _well(cell.second, cell))
+        up.on(cell.first, faulty, *([well(cell.upstream)] if recovers else []))
 
 
-def _well(vendor: Vendor, cell: Cell) -> Answer:
-    return vendor.tools if cell.fault.tools else vendor.answer(cell.streamed)
+def well(vendor: Vendor) -> Answer:
+    """Answers whatever it is asked, as it should."""
+
+    def answer(seen: Seen) -> Script:
+        if seen.json.get("tools"):
+            return vendor.tools(seen)
+        return vendor.answer(bool(seen.json.get("stream")))
+
+    return answer
 
 
 # A run -------------------------------------------------------------------------------------------
@@ -188,7 +196,7 @@ def run(short: bool, at_once: int, slack_s: float) -> Run:
             answers = asyncio.run(_all(running, walls, prompt, key, at_once))
             done.alive = _is_alive(running, key)
             metrics = request("GET", f"{running.address}/metrics").body
-        asked = Counter(seen.model for seen in up.seen)
+        asked = Counter((_cell_of(seen), seen.model) for seen in up.seen)
         done.canary_asked = sum("elsewhere" in seen.path for seen in up.seen)
         kept = _kept(Path(folder), running, metrics)
         tries = _tries(Path(folder) / "data" / "fairlead.db")
@@ -213,7 +221,7 @@ async def _all(
                     running.address,
                     cell.caller,
                     cell.route,
-                    f"Say it. {prompt}",
+                    f"Say it for cell {cell.number}: {prompt}",
                     key,
                     form,
                     HANGS_S,
@@ -228,14 +236,16 @@ async def _all(
 
 
 def _is_alive(running: Gateway, key: str) -> bool:
-    raw = asyncio.run(ask(running.address, "openai", "well", "Still there?", key, "whole", HANGS_S))
+    raw = asyncio.run(
+        ask(running.address, "openai", "well-openai", "Still there?", key, "whole", HANGS_S)
+    )
     return raw.status == 200 and running.process.poll() is None
 
 
 def _judged(
     cell: Cell,
     answers: Sequence[Raw],
-    asked: Mapping[str, int],
+    asked: Mapping[tuple[int, str], int],
     tries: Mapping[str, str],
     slack_s: float,
 ) -> Result:
@@ -243,15 +253,21 @@ def _judged(
     want, fault = cell.wanted, cell.fault
     right = Right(cell.caller, fault.tools, fault.text, fault.finish)
     place = "first" if fault.listens else "refused"
-    first = f"{cell.upstream.name}-{place}/{cell.route}a"
+    first = f"{cell.upstream.name}-{place}/{cell.first}"
     ids = [raw.headers.get("x-fairlead-request-id", "") for raw in answers]
     failures = tuple(f for id in ids for f in failures_in(tries.get(id, "[]"), first))
-    firsts = asked[f"{cell.route}a"] if fault.listens else len(failures)
-    happened = Asked(firsts, asked[f"{cell.route}b"], failures)
+    firsts = asked[cell.number, cell.first] if fault.listens else len(failures)
+    happened = Asked(firsts, asked[cell.number, cell.second], failures)
     wrong: list[str] = []
     for raw in answers:
         wrong += faults_of(want, right, raw, happened, slack_s)
     return Result(cell, answers, tuple(dict.fromkeys(wrong)))
+
+
+def _cell_of(seen: Seen) -> int:
+    """By its prompt."""
+    found = re.search(rb"for cell (\d+):", seen.body)
+    return int(found[1]) if found else -1
 
 
 def _tries(path: Path) -> dict[str, str]:
