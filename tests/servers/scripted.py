@@ -166,6 +166,7 @@ class Scripted:
         self.seen: list[Seen] = []
         self.address = ""
         """``http://127.0.0.1:PORT``, once it listens."""
+        self.port = 0
         self._answers: dict[str, list[Answer]] = {}
         self._arrived = threading.Condition()
         self._tls = tls
@@ -204,13 +205,22 @@ class Scripted:
             self._arrived.notify_all()
 
     async def __aenter__(self) -> "Scripted":
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Connection(self, self._playing), "127.0.0.1", 0, ssl=self._tls
-        )
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        await self.come_up()
         self.address = f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
         return self
+
+    async def come_up(self) -> None:
+        """Listen; after ``go_down``, where it listened before."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(self, self._playing), "127.0.0.1", self.port, ssl=self._tls
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def go_down(self) -> None:
+        """Refuse connections, and break off those that there are. Only on its own loop."""
+        self._server.close()
+        for transport in tuple(self.open):
+            transport.abort()
 
     async def __aexit__(self, *exc: object) -> None:
         self._server.close()

@@ -1,8 +1,10 @@
 """The scripted upstream keeps its word, byte by byte: what stands on it can be believed."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -126,3 +128,21 @@ def test_the_endless_one_stops_when_nobody_reads(up: Scripted) -> None:
 
 def test_split_loses_nothing() -> None:
     assert split(b"abcde", 2) == (b"ab", b"cd", b"e")
+
+
+async def test_it_goes_down_and_comes_up_where_it_was() -> None:
+    async with Scripted() as up:
+        up.on("a", reply({"ok": True}))
+        port = up.port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        up.go_down()
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection("127.0.0.1", port)
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        await up.come_up()
+
+        with await asyncio.to_thread(ask, up, "a") as client:
+            assert b'{"ok": true}' in await asyncio.to_thread(read, client, b"}")
+        assert up.port == port
+        writer.close()

@@ -1,0 +1,277 @@
+"""The first choice of a route goes down for a minute: everyone is served by the second, hardly
+anyone asks the first, and soon after it is well again it has all its requests back.
+
+It fails in three ways, one after the other: it answers 503, it breaks connections off, it refuses
+them. The first two stand in its own log. Of a refused connection no upstream can have a record:
+those are counted by the gateway, and only they. Beside it a model that no other stands in for is
+down all the time: how much more often than there are requests is it asked?
+"""
+
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import aiohttp
+
+from prove.bills import PRICE, Bill, answer
+from servers.gateway import gateway
+from servers.scripted import End, Script, Scripted, Seen, reply
+from servers.setup import Setup
+
+DEAD_SHARE = 0.02
+"""Attempts at the first for each request of an outage."""
+LEAST_DEAD = 8
+"""Five open a breaker, whatever the traffic, and others may be on their way. Only in the short
+form are there too few requests for that to be within the share."""
+BACK_S = 18.0
+AMPLIFICATION = 1.1
+REFUSED = re.compile(
+    r'^fairlead_attempts_total\{endpoint="at-first/first",.*failure="connect"\} (\d+)', re.M
+)
+SETTLED_S = 0.7
+"""So long after the last answer of the second, nobody turns to it any more."""
+GIVE_UP_S = 40.0
+ON_ITS_WAY_S = 0.25
+"""A request that was asked so shortly before a change may meet either state."""
+
+
+@dataclass(frozen=True)
+class Form:
+    per_s: float
+    healthy_s: float
+    outages_s: dict[str, float]
+
+
+LONG = Form(20.0, 10.0, {"503": 60.0, "cut": 20.0, "refused": 20.0})
+SHORT = Form(60.0, 0.5, {"503": 3.0})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request to the route, and who answered it: a word of theirs, or what went wrong."""
+
+    at_s: float
+    by: str
+
+
+@dataclass
+class World:
+    """The two upstreams, and what befalls the first."""
+
+    first: Scripted
+    second: Scripted
+    ill: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    asked_alone: int = 0
+
+    def script(self) -> None:
+        self.first.on("first", self._first)
+        self.first.on("alone", reply({"error": {"message": "down"}}, status=503))
+        self.second.on("second", lambda seen: _words("second", seen))
+
+    async def fall_ill(self, how: str) -> None:
+        self.ill = how
+        if how == "refused":
+            self.first.go_down()
+
+    async def recover(self) -> None:
+        if self.ill == "refused":
+            await self.first.come_up()
+        self.ill = ""
+
+    def _first(self, seen: Seen) -> Script:
+        if self.ill == "503":
+            return reply({"error": {"message": "down"}}, status=503)
+        return (End.RESET,) if self.ill == "cut" else _words("first", seen)
+
+
+@dataclass
+class Callers:
+    """Ask at a steady pace, whatever becomes of it: every other one wants a stream, and as many
+    again ask for the model that is alone."""
+
+    session: aiohttp.ClientSession
+    address: str
+    world: World
+    per_s: float
+    asking: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def load(self) -> None:
+        number, next_s = 0, monotonic()
+        while True:
+            number += 1
+            self._start(self._route(number % 2 == 0))
+            self._start(self._alone())
+            next_s += 1 / self.per_s
+            await asyncio.sleep(max(0.0, next_s - monotonic()))
+
+    def _start(self, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.ensure_future(work)
+        self.asking.add(task)
+        task.add_done_callback(self.asking.discard)
+
+    async def _route(self, streams: bool) -> None:
+        at_s = monotonic()
+        status, body = await self._ask("both", streams)
+        by = next((name for name in ("first", "second") if name in body), f"status {status}")
+        if status == 200 and streams and not body.endswith("data: [DONE]\n\n"):
+            by = "a stream without an end"
+        self.world.asked.append(Asked(at_s, by if status == 200 else f"status {status}"))
+
+    async def _alone(self) -> None:
+        self.world.asked_alone += 1
+        await self._ask("alone", False)
+
+    async def _ask(self, model: str, streams: bool) -> tuple[int, str]:
+        messages = [{"role": "user", "content": "Say a word."}]
+        body = {"model": model, "messages": messages, "stream": streams}
+        try:
+            async with self.session.post(f"{self.address}/v1/chat/completions", json=body) as got:
+                return got.status, await got.text()
+        except (aiohttp.ClientError, ConnectionError) as error:
+            return 0, repr(error)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """What one outage came to."""
+
+    before: int
+    before_elsewhere: int
+    requests: int
+    served_elsewhere: int
+    failed: int
+    dead_attempts: int
+    back_within_s: float
+    all_back_within_s: float
+
+    @property
+    def is_ok(self) -> bool:
+        allowed = max(DEAD_SHARE * self.requests, LEAST_DEAD)
+        return (
+            self.before > 0
+            and self.before_elsewhere == 0
+            and self.served_elsewhere == self.requests > 0
+            and self.failed == 0
+            and self.dead_attempts <= allowed
+            and self.all_back_within_s <= BACK_S
+        )
+
+    def figures(self) -> dict[str, object]:
+        return {
+            "requests": self.requests,
+            "served_elsewhere": self.served_elsewhere,
+            "failed": self.failed,
+            "dead_attempts": self.dead_attempts,
+            "dead_attempts_per_request": round(self.dead_attempts / max(self.requests, 1), 4),
+            "back_within_s": round(self.back_within_s, 2),
+            "all_back_within_s": round(self.all_back_within_s, 2),
+        }
+
+
+def prove(short: bool) -> dict[str, object]:
+    return asyncio.run(_prove(SHORT if short else LONG))
+
+
+async def _prove(form: Form) -> dict[str, object]:
+    async with Scripted() as first, Scripted() as second:
+        world = World(first, second)
+        world.script()
+        setup = Setup()
+        for name, up in (("first", first), ("second", second), ("alone", first)):
+            setup.endpoint(name, up.address, "openai_chat", price=PRICE)
+        setup.route("both", "first", "second")
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            serving = gateway(Path(folder), setup.text(), setup.secrets)
+            running = await asyncio.to_thread(stack.enter_context, serving)
+            connector = aiohttp.TCPConnector(limit=0)
+            async with aiohttp.ClientSession(connector=connector) as session:
+                callers = Callers(session, running.address, world, form.per_s)
+                load = asyncio.create_task(callers.load())
+                outages = {
+                    how: await _outage(how, form.healthy_s, lasts_s, callers)
+                    for how, lasts_s in form.outages_s.items()
+                }
+                load.cancel()
+                await asyncio.gather(*callers.asking)
+            await asyncio.to_thread(stack.close)
+    return _figures(outages, len(first.asked("alone")) / world.asked_alone)
+
+
+async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) -> Outage:
+    world = callers.world
+    _progress(f"{how}: well for {healthy_s:.0f} s, down for {lasts_s:.0f} s")
+    began_s, already = monotonic(), len(world.asked)
+    await asyncio.sleep(healthy_s)
+    refused = await _refused(callers)
+    await world.fall_ill(how)
+    ill_s = monotonic()
+    await asyncio.sleep(lasts_s)
+    await world.recover()
+    well_s = monotonic()
+    refused = await _refused(callers) - refused
+    await _until_all_are_back(world, well_s)
+    _progress(f"{how}: back after {monotonic() - well_s - SETTLED_S:.1f} s")
+    before = [one.by for one in world.asked if began_s <= one.at_s < ill_s - ON_ITS_WAY_S]
+    during = [one.by for one in world.asked if ill_s <= one.at_s < well_s - ON_ITS_WAY_S]
+    after = [one for one in world.asked if one.at_s >= well_s]
+    seen = world.first.asked("first")
+    back_s = [one.at_s for one in seen if one.at_s >= well_s]
+    last_elsewhere_s = max([one.at_s for one in after if one.by == "second"], default=well_s)
+    return Outage(
+        before=len(before),
+        before_elsewhere=len(before) - before.count("first"),
+        requests=len(during),
+        served_elsewhere=during.count("second"),
+        failed=sum(one.by not in ("first", "second") for one in world.asked[already:]),
+        dead_attempts=sum(ill_s <= one.at_s < well_s for one in seen) + refused,
+        back_within_s=min(back_s, default=monotonic()) - well_s,
+        all_back_within_s=last_elsewhere_s - well_s,
+    )
+
+
+async def _until_all_are_back(world: World, well_s: float) -> None:
+    """Until nobody has been answered by the second for a while; or it is clear that it fails."""
+    while monotonic() < well_s + GIVE_UP_S:
+        recent = [one for one in world.asked[-500:] if one.at_s > monotonic() - SETTLED_S]
+        if monotonic() > well_s + SETTLED_S and recent and all(x.by == "first" for x in recent):
+            return
+        await asyncio.sleep(0.1)
+
+
+async def _refused(callers: Callers) -> int:
+    """Connections that the first refused so far, by the gateway's account."""
+    async with callers.session.get(f"{callers.address}/metrics") as got:
+        return sum(int(count) for count in REFUSED.findall(await got.text()))
+
+
+def _words(name: str, seen: Seen) -> Script:
+    return answer("openai_chat", bool(seen.json.get("stream")), [name], Bill(plain=5, text=1))
+
+
+def _progress(line: str) -> None:
+    print(f"outage: {line}", file=sys.stderr, flush=True)
+
+
+def _figures(outages: dict[str, Outage], amplification: float) -> dict[str, object]:
+    """Sums, and the worst of each; then each outage by itself."""
+    of: Sequence[Outage] = list(outages.values())
+    return {
+        "requests": sum(one.requests for one in of),
+        "served_elsewhere": sum(one.served_elsewhere for one in of),
+        "failed": sum(one.failed for one in of),
+        "dead_attempts_per_request": round(
+            sum(one.dead_attempts for one in of) / max(sum(one.requests for one in of), 1), 4
+        ),
+        "back_within_s": round(max(one.back_within_s for one in of), 2),
+        "all_back_within_s": round(max(one.all_back_within_s for one in of), 2),
+        "amplification_alone": round(amplification, 3),
+        **{how: one.figures() for how, one in outages.items()},
+        "ok": all(one.is_ok for one in of) and 0.9 < amplification <= AMPLIFICATION,
+    }
