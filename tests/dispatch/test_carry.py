@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from fairlead.decide import decide
 from fairlead.dialects.openai_chat import OPENAI_CHAT
-from fairlead.dispatch import Errand
-from fairlead.gateway import Call
+from fairlead.dispatch import Dispatch, Errand
+from fairlead.gateway import Call, Gateway
 from fairlead.state.keys import LOCAL
 from fairlead.types.catalog import Timeouts
 from fairlead.types.decision import Grant
@@ -657,6 +657,50 @@ def call(served: Served, body: bytes) -> Call:
     return Call("r1", "openai_chat", body, {}, served.key, 1_795_521_600_000, monotonic())
 
 
+class Refusing:
+    """An upstream that refuses by its status, and whose error's body does not come."""
+
+    status = 429
+    headers: Mapping[str, str] = {}
+
+    def __init__(self) -> None:
+        self.read_from = asyncio.Event()
+
+    def send(self, *request: object) -> "Refusing":
+        return self
+
+    async def __aenter__(self) -> "Refusing":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        pass
+
+    async def chunk(self) -> bytes | None:
+        self.read_from.set()
+        await asyncio.Event().wait()
+        return None
+
+    async def read(self, limit: int) -> bytes:
+        raise NotImplementedError
+
+
+async def test_a_caller_who_leaves_while_a_refusal_comes_pays_nothing(
+    up: Scripted, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, up, at(up, "a", secrets=()), key=PLENTY) as served:
+        upstream = Refusing()
+        dispatch = Dispatch(served.state, upstream, lambda *_: {}, lambda: 0.0)
+        gateway = Gateway(served.state, dispatch, (served.facts.append,))
+        asked = asyncio.create_task(gateway.answer(call(served, BODY % b"false")))
+        await asyncio.wait_for(upstream.read_from.wait(), 5.0)
+        asked.cancel()
+        await asyncio.wait((asked,))
+
+    [one] = served.exchanged()[0].attempts
+    assert (one.failure, one.status, one.basis) == ("cancelled", 429, "rejected_zero")
+    assert one.cost_nano_usd == 0
+
+
 async def test_a_caller_who_leaves_before_the_intent_is_stored_pays_nothing(
     up: Scripted, tmp_path: Path
 ) -> None:
@@ -785,6 +829,20 @@ async def test_an_answer_that_reports_no_usage_is_estimated(up: Scripted, tmp_pa
     [one] = served.exchanged()[0].attempts
     assert (one.failure, one.basis) == ("", "partial_estimate")
     assert one.cost_nano_usd
+
+
+async def test_an_estimate_charges_no_more_than_was_reserved(up: Scripted, tmp_path: Path) -> None:
+    """Frames are counted for tokens, and there may be more of them than of those."""
+    up.on("a", BREAKS["ended early"])
+
+    async with serving(tmp_path, up, at(up, "a"), key=PLENTY) as served:
+        await served.ask(stream=True, max_tokens=1)
+        await served.store.flush()
+        [(nano, reserved)] = served.rows(
+            "SELECT nano, reserved_nano FROM settle JOIN intent USING (attempt_id)"
+        )
+
+    assert nano == reserved
 
 
 # The grant --------------------------------------------------------------------------------------

@@ -229,6 +229,9 @@ class Trial:
         endpoint = attempt.endpoint
         usage, basis = self._usage()
         cost = cost_nano_usd(usage, endpoint.model, errand.today) if usage else 0
+        if basis == "partial_estimate" and cost is not None:
+            # A guess charges no more than was set aside for the worst.
+            cost = min(cost, attempt.worst_cost_nano_usd or cost)
         now_s = monotonic()
         failure = error.failure.value if error else "" if self._end else "cancelled"
         return Attempted(
@@ -278,7 +281,8 @@ class Trial:
         return replace(reported, output_tokens=max(reported.output_tokens, frames))
 
     def _was_rejected(self) -> bool:
-        error = self._error
+        # Its status has said so, even where the caller did not stay for the rest.
+        error = self._error or self._refused
         return error is not None and (
             error.failure in NOT_CHARGED or (self._status is not None and self._status >= 300)
         )
