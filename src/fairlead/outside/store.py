@@ -210,16 +210,28 @@ class Store:
     # Below: the writer's thread.
 
     def _write_groups(self, loop: AbstractEventLoop) -> None:
+        def tell(group: Group, wrong: str, seconds: float) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._tell, group, wrong, seconds)
+
         kept, open_ = Group(), True
         with closing(database.connect(self.path)) as connection:
             while open_:
-                group, open_ = self._next_group(kept)
-                began = perf_counter()
-                wrong = commit(connection, group)
-                kept = group.unwaited() if wrong else Group()
-                if not loop.is_closed():
-                    seconds = perf_counter() - began
-                    loop.call_soon_threadsafe(self._tell, group, wrong, seconds)
+                kept, open_ = self._write_next(connection, kept, tell)
+
+    def _write_next(
+        self,
+        connection: sqlite3.Connection,
+        kept: Group,
+        tell: Callable[[Group, str, float], None],
+    ) -> tuple[Group, bool]:
+        """Commit what was handed over, behind what was ``kept``. What is to be kept now, and
+        whether more may come. A step of its own, so that no thread is needed to take it."""
+        group, open_ = self._next_group(kept)
+        began = perf_counter()
+        wrong = commit(connection, group)
+        tell(group, wrong, perf_counter() - began)
+        return group.unwaited() if wrong else Group(), open_
 
     def _next_group(self, group: Group) -> tuple[Group, bool]:
         """All that was handed over, behind what ``group`` could not store before. False: the
