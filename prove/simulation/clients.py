@@ -1,0 +1,94 @@
+"""A client of the simulated gateway, doing what the listener does for one: asks, reads, leaves."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from multidict import CIMultiDict
+
+from fairlead.gateway import Answer, Call, Gateway
+from fairlead.types.errors import GatewayError
+from prove.simulation.answers import ANTHROPIC, asked, got_frames, got_whole, text_of
+from prove.simulation.invariants import must
+from prove.simulation.story import Ask
+
+
+class Left(Exception):
+    """The client closed the connection between two pieces."""
+
+
+class Client:
+    def __init__(self, ask: Ask, key: str) -> None:
+        self.ask = ask
+        self._key = key
+        self.received: list[bytes] = []
+
+    def call(self, now_ms: int, now_s: float) -> Call:
+        ask = self.ask
+        fields = [f'"model":"{ask.model}"', f'"stream":{"true" if ask.stream else "false"}']
+        content = asked(ask.number, ask.words, ask.padding)
+        fields.append(f'"messages":[{{"role":"user","content":"{content}"}}]')
+        most = ask.max_tokens or (300 if ask.dialect == ANTHROPIC else None)
+        if most is not None:
+            fields.append(f'"max_tokens":{most}')
+        headers = {"x-fairlead-zone": ask.zone} if ask.zone else {}
+        return Call(
+            request_id=f"r{ask.number}",
+            dialect=ask.dialect,
+            body=f"{{{','.join(fields)}}}".encode(),
+            headers=CIMultiDict(headers),
+            credential=self._key,
+            at_ms=now_ms,
+            arrived_s=now_s,
+        )
+
+    async def have(self, gateway: Gateway, call: Call) -> str:
+        """How it ended: ``ok``, ``cut`` (an error in the stream), a code, or ``left``."""
+        try:
+            answer = await gateway.answer(call)
+            if answer.stream is None:
+                self.received.append(answer.body)
+                self._is_right()
+            else:
+                await self._read(answer, answer.stream)
+        except GatewayError as error:
+            if not self.received:
+                return error.code
+            self._is_cut()
+            return "cut"
+        except Left:
+            return "left"
+        return "ok"
+
+    async def _read(self, answer: Answer, stream: AsyncGenerator[bytes]) -> None:
+        ask = self.ask
+        async with aclosing(stream) as pieces:
+            await self._take(answer.body)
+            async for piece in pieces:
+                await self._take(piece)
+                if ask.leaves_after is not None and len(self.received) > ask.leaves_after:
+                    raise Left
+        self._is_right()
+
+    async def _take(self, piece: bytes) -> None:
+        self.received.append(piece)
+        if self.ask.slow_s:
+            await asyncio.sleep(self.ask.slow_s)
+
+    def _is_right(self) -> None:
+        ask, data = self.ask, b"".join(self.received)
+        got = (got_frames if ask.stream else got_whole)(ask.dialect, data)
+        shown = f"request {ask.number}: {got}"
+        must(got.ends == 1 and not got.errors, "one terminal frame", shown)
+        must(got.after == 0, "nothing follows the end", shown)
+        words = text_of(ask.number, ask.words)[: ask.max_tokens]
+        must(got.text == "".join(words), "the text is whole", shown)
+
+    def _is_cut(self) -> None:
+        ask = self.ask
+        got = got_frames(ask.dialect, b"".join(self.received))
+        shown = f"request {ask.number}: {got}"
+        must(got.errors == 1 and not got.ends, "one error frame", shown)
+        must(got.after == 0, "nothing follows an error", shown)
+        whole = "".join(text_of(ask.number, ask.words))
+        must(whole.startswith(got.text), "what was told before an error is right", shown)

@@ -1,0 +1,394 @@
+"""One seed, from its story to its end: processes that live and die, clients, trouble, and peace."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple, replace
+
+from fairlead.dispatch import Dispatch
+from fairlead.gateway import Gateway
+from fairlead.outside.journal import Journal
+from fairlead.outside.signers import Signers
+from fairlead.outside.store import Store
+from fairlead.state import State
+from fairlead.state.keys import ADD, REVOKE, Keys, list_keys
+from fairlead.types.catalog import Catalog, Endpoint
+from prove.simulation.chance import Chance
+from prove.simulation.clients import Client
+from prove.simulation.invariants import Books, Broken, Request, must
+from prove.simulation.loop import Stuck, VirtualLoop
+from prove.simulation.machine import Crash, Machine
+from prove.simulation.story import PEPPER, STARTS_S, Ask, Event, Story, tell
+from prove.simulation.vendors import Exchange, Vendors
+from prove.simulation.watching import REQUEST, Watching
+
+HANGS_S = 2_000.0
+"""No client waits so long, whatever happens."""
+CALM_S = 20.5
+"""By then every breaker lets a probe through, and every short gate is open."""
+LONG_CALM_S = 90_000.0
+"""By then a model that was gone may be asked again."""
+LONG_WAYS = ("quota", "401", "404", "410")
+
+
+class Result(Struct, frozen=True):
+    seed: int
+    requests: int
+    sent: int
+    crashes: int
+    cancelled: int
+    answered: int
+    broken: str
+    """The invariant that does not hold, and where; empty when all do."""
+    trace: list[tuple[float, str, str]]
+
+
+class World:
+    def __init__(self, seed: int, machine: Machine) -> None:
+        self.story: Story = tell(seed)
+        self.chance = Chance(f"world {seed}")
+        self.machine = machine
+        self.catalog: Catalog = self.story.catalog
+        self.holders = {one.row.caller.id: one for one in self.story.holders}
+        self.vendors = Vendors(self.story.vendors, self.chance, REQUEST.get)
+        self.vendors.began = self._began
+        self.books = Books(machine, self._price)
+        self.endpoints = {one.endpoint.name: one.endpoint for one in self.story.vendors}
+        self.trace: list[tuple[float, str, str]] = []
+        self.crashes = 0
+        self.process: Process | None = None
+        self.slack_s = _slack_s(self.story)
+
+    def run(self) -> Result:
+        machine, story = self.machine, self.story
+        machine.boot(self.chance)
+        machine.wall_s, machine.slow_disk_s = story.wall_s, story.slow_disk_s
+        for holder in story.holders:
+            caller = holder.row.caller
+            lists = [
+                msgspec.json.encode(names).decode()
+                for names in (caller.routes, caller.models, caller.zones)
+            ]
+            limits = astuple(caller.limits)
+            row = (caller.id, caller.name, holder.row.digest, *lists, *limits, 0)
+            machine.disk.connection.execute(ADD, row)
+        now_s = STARTS_S
+        Broken.first = None
+        with suppress(Broken):
+            while (again_s := self._live_once(now_s)) is not None:
+                now_s = again_s
+        broken = str(Broken.first or "")
+        self.note("end", broken)
+        requests = self.books.requests.values()
+        return Result(
+            seed=story.seed,
+            requests=len(requests),
+            sent=sum(len(one.sent) for one in requests),
+            crashes=self.crashes,
+            cancelled=sum(one.outcome in ("left", "cancelled") for one in requests),
+            answered=sum(one.outcome == "ok" for one in requests),
+            broken=broken,
+            trace=self.trace,
+        )
+
+    def note(self, what: str, detail: object = "") -> None:
+        self.trace.append((round(self.machine.now_s(), 6), what, str(detail)))
+
+    def _live_once(self, now_s: float) -> float | None:
+        """One process, until the end or its crash; then when the next one starts."""
+        story, machine = self.story, self.machine
+        loop = VirtualLoop(Chance(self.chance.random()), now_s, story.late_s, story.round_s)
+        machine.loop = loop
+        trouble: list[str] = []
+        loop.set_exception_handler(lambda _, context: trouble.append(str(context)))
+        try:
+            self.process = Process(self, loop)
+            loop.run_until_complete(self.process.live())
+            must(not trouble, "nothing goes wrong unseen", "; ".join(trouble))
+            return None
+        except Crash:
+            self.crashes += 1
+            self.note("crash")
+            return loop.time() + self.chance.one_of((0.01, 0.5, 3.0))
+        except Stuck as error:
+            raise Broken("nothing hangs", str(error)) from error
+        finally:
+            if self.process is not None:
+                self.process.die()
+            try:
+                loop.bury()
+            except Stuck as error:
+                raise Broken("what is cancelled ends", str(error)) from error
+
+    def _price(self, exchange: Exchange) -> int | None:
+        prices = self.endpoints[exchange.endpoint].model.prices
+        if not prices or exchange.said is None:
+            return None
+        rates, said = prices[0].rates, exchange.said
+        pico = said.input_tokens * (rates.input or 0) + said.output_tokens * (rates.output or 0)
+        return -(-pico // 1_000)
+
+    def _began(self, exchange: Exchange) -> None:
+        self.note("sent", f"request {exchange.request} to {exchange.endpoint}: {exchange.how}")
+        self.books.began(exchange)
+
+    def allowed(self, ask: Ask, holder_models: tuple[str, ...], zones: tuple[str, ...]) -> set[str]:
+        """Where this request may go, by rules simpler than the gateway's."""
+        asked = ask.model
+        return {
+            one.name
+            for one in self.catalog.endpoints
+            if asked in self.catalog.routes or asked in (one.name, one.model.name)
+            if not holder_models or one.name in holder_models
+            if not zones or one.zone in zones
+            if not ask.zone or one.zone == ask.zone
+        }
+
+
+def _slack_s(story: Story) -> float:
+    """By how much a request may end after its deadline: for what stood still around it."""
+    stood_s = sum(one.amount for one in story.events if one.what in ("stall_loop", "stick_disk"))
+    disk_s = 24 * (story.slow_disk_s + story.late_s)
+    return 2.0 + stood_s + disk_s
+
+
+class Process:
+    """The gateway's parts, from one start to the end or a crash."""
+
+    def __init__(self, world: World, loop: VirtualLoop) -> None:
+        self._world = world
+        self._loop = loop
+        machine, chance = world.machine, world.chance
+        self.store = Store(Path("simulated.db"), loop)
+        self.writer = machine.writer
+        self.state = State(
+            world.catalog, self.store, Keys(PEPPER, list_keys(self.store)), chance.random
+        )
+        recovered = self.state.ledger.recover(machine.now_ms())
+        world.note("start", f"{recovered} attempts were left open")
+        world.books.recovered()
+        self.watching = Watching(world.books, self.state)
+        env = {secret.env: secret.env for one in world.endpoints.values() for secret in one.secrets}
+        dispatch = Dispatch(self.state, world.vendors, Signers(env, loop.time).sign, chance.random)
+        self.gateway = Gateway(self.state, dispatch, (Journal(self.store), self.watching.told))
+        self._running = 0
+        self._to_come = 0
+        self._all_over: asyncio.Future[None] = loop.create_future()
+        factory: Any = self._task
+        loop.set_task_factory(factory)
+
+    def die(self) -> None:
+        self.watching.dead = True
+        if self.writer is not None:
+            self.writer.dead = True
+        self._world.vendors.forget_connections()
+
+    async def live(self) -> None:
+        world, loop = self._world, self._loop
+        for event in world.story.events:
+            if event.at_s >= loop.time():
+                loop.call_at(event.at_s, self._happens, event)
+        for ask in world.story.asks:
+            if ask.at_s >= loop.time():
+                self._to_come += 1
+                loop.call_at(ask.at_s, self._starts, ask)
+        if self._to_come:
+            try:
+                await asyncio.wait_for(self._all_over, HANGS_S)
+            except TimeoutError:
+                hanging = [one.ask.number for one in self._unfinished()]
+                raise Broken("nothing hangs", f"requests {hanging}") from None
+        over_s = STARTS_S + world.story.storm_s
+        await asyncio.sleep(max(0.0, over_s - loop.time()))
+        await self._idle()
+        await self._heal()
+        await self._idle()
+
+    def _task(self, loop: Any, coro: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(coro, loop=loop, **more)
+        number = REQUEST.get(0)
+        if number:
+            self._world.books.requests[number].tasks.append(task)
+        return task
+
+    def _unfinished(self) -> list[Request]:
+        return [one for one in self._world.books.requests.values() if one.finished_s is None]
+
+    def _starts(self, ask: Ask) -> None:
+        if self.watching.dead:
+            return
+        self._to_come -= 1
+        self._running += 1
+        task = self._asks(ask)
+        if ask.leaves_s is not None:
+            self._loop.call_later(ask.leaves_s, task.cancel)
+
+    def _asks(self, ask: Ask) -> asyncio.Task[str]:
+        world = self._world
+        holder = world.story.holders[ask.holder]
+        caller = holder.row.caller
+        client = Client(ask, holder.key)
+        call = client.call(world.machine.now_ms(), self._loop.time())
+        route = world.catalog.routes.get(ask.model)
+        most, deadline_s = (route.max_attempts, route.deadline_s) if route else (3, 600.0)
+        allowed = world.allowed(ask, caller.models, caller.zones)
+        request = Request(
+            ask=ask,
+            caller=caller,
+            arrived_s=call.arrived_s,
+            allowed=allowed,
+            well=[] if caller.has_budget else [one for one in allowed if self._is_well(one)],
+            most_attempts=most,
+            deadline_s=deadline_s,
+        )
+        world.books.requests[ask.number] = request
+        world.note("asks", f"request {ask.number} for {ask.model}, {caller.id}, {ask.dialect}")
+        context = copy_context()
+        context.run(REQUEST.set, ask.number)
+        return self._loop.create_task(self._has(client, call, request), context=context)
+
+    def _is_well(self, name: str) -> bool:
+        books = self._world.books
+        told = name in books.gone or any(key[0] == name for key in books.gates)
+        return not told and self.watching.is_closed(name, self._loop.time())
+
+    async def _has(self, client: Client, call: Any, request: Request) -> str:
+        outcome = "cancelled"
+        try:
+            outcome = await client.have(self.gateway, call)
+        except asyncio.CancelledError:
+            if not self.watching.dead:
+                must(
+                    request.ask.leaves_s is not None, "who stays is not cancelled", call.request_id
+                )
+        except Exception as error:
+            raise Broken(
+                "no error but the gateway's own", f"{call.request_id}: {error!r}"
+            ) from error
+        finally:
+            if not self.watching.dead:
+                self._finished(request, outcome, len(client.received))
+        return outcome
+
+    def _finished(self, request: Request, outcome: str, pieces: int) -> None:
+        world, ask = self._world, request.ask
+        world.note("ends", f"request {ask.number}: {outcome}")
+        if outcome == "ok":
+            world.books.acknowledged(request)
+        world.books.finished(request, outcome, world.slack_s + ask.slow_s * (pieces + 1))
+        self._running -= 1
+        if not self._running and not self._to_come and not self._all_over.done():
+            self._all_over.set_result(None)
+
+    async def _idle(self) -> None:
+        """Nothing is left of any request once the disk had time."""
+        machine = self._world.machine
+        trouble_s = max(machine.stuck_until_s, machine.disk.full_until_s) - self._loop.time()
+        await asyncio.sleep(max(0.0, trouble_s) + 5.0 + 4 * machine.slow_disk_s)
+        ledger = self.state.ledger
+        in_flight = len(self._world.vendors.open)
+        self._world.books.idle(
+            ledger.open_holds, ledger.repeated_settles, in_flight, self.store.rows_waiting
+        )
+
+    async def _heal(self) -> None:
+        """Once all endpoints are well and time has passed, each answers the first who asks."""
+        world = self._world
+        ways = {one.how for each in world.story.vendors for one in each.exchanges}
+        calm_s = LONG_CALM_S if ways & set(LONG_WAYS) else CALM_S
+        await asyncio.sleep(calm_s)
+        world.note("calm")
+        world.machine.disk.crash_at_commit = 0
+        number = 1_000
+        for endpoint in world.catalog.endpoints:
+            number += 1
+            self._running += 1
+            self._to_come += 1  # nobody ends the wait for all
+            outcome = await self._asks(_plain(number, endpoint, len(world.story.holders) - 1))
+            must(outcome == "ok", "who is well again answers", f"{endpoint.name}: {outcome}")
+
+    def _happens(self, event: Event) -> None:
+        if self.watching.dead:
+            return
+        self._world.note(event.what, event.amount)
+        getattr(self, f"_{event.what}")(event.amount)
+
+    def _crash(self, amount: float) -> None:
+        raise Crash
+
+    def _crash_at_commit(self, amount: float) -> None:
+        disk = self._world.machine.disk
+        disk.crash_at_commit = disk.commits + int(amount)
+        disk.crash_before = self._world.chance.happens(0.5)
+
+    def _stall_loop(self, amount: float) -> None:
+        self._loop.stall(amount)
+
+    def _stick_disk(self, amount: float) -> None:
+        self._world.machine.stuck_until_s = self._loop.time() + amount
+
+    def _fill_disk(self, amount: float) -> None:
+        self._world.machine.disk.full_until_s = self._loop.time() + amount
+
+    def _set_clock(self, amount: float) -> None:
+        self._world.machine.wall_s += amount
+
+    def _revoke(self, amount: float) -> None:
+        world = self._world
+        holder = world.chance.one_of(world.story.holders[:-1])
+        name = holder.row.caller.id
+        world.machine.disk.connection.execute(REVOKE, (world.machine.now_ms(), name, name))
+        self.state.keys.replace(list_keys(self.store))
+        world.books.revoked.setdefault(name, self._loop.time())
+
+    def _reload(self, amount: float) -> None:
+        """Another configuration: an endpoint is gone, or has another patience."""
+        world = self._world
+        endpoints = list(world.catalog.endpoints)
+        changed = world.chance.one_of(endpoints)
+        index = endpoints.index(changed)
+        if len(endpoints) > 1 and world.chance.happens(0.3):
+            del endpoints[index]
+        else:
+            patience = replace(changed.timeouts, stall_s=changed.timeouts.stall_s + 0.1)
+            endpoints[index] = replace(changed, timeouts=patience)
+        by_name: dict[str, tuple[Endpoint, ...]] = {}
+        for one in endpoints:
+            for name in (one.model.name, one.name):
+                by_name[name] = (*by_name.get(name, ()), one)
+        world.catalog = replace(
+            world.catalog,
+            endpoints=tuple(endpoints),
+            by_name=by_name,
+            generation=world.catalog.generation + 1,
+        )
+        self.state.swap(world.catalog)
+        world.books.forget([changed.name])
+
+
+def _plain(number: int, endpoint: Endpoint, holder: int) -> Ask:
+    return Ask(
+        number=number,
+        at_s=0.0,
+        holder=holder,
+        dialect=endpoint.dialect,
+        model=endpoint.name,
+        stream=False,
+        words=2,
+        padding=0,
+        max_tokens=None,
+        zone="",
+        leaves_s=None,
+        leaves_after=None,
+        slow_s=0.0,
+    )
+
+
+def simulate(seed: int, machine: Machine) -> Result:
+    return World(seed, machine).run()

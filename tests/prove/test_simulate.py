@@ -1,0 +1,48 @@
+"""The short form of the proof, and every seed that ever failed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prove.proofs.simulate import SHORT_SEEDS, prove
+from prove.simulation.many import kept_seeds, results
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_no_invariant_breaks() -> None:
+    found = prove(short=True)
+
+    assert found["ok"], found
+    assert found["seeds"] == SHORT_SEEDS + len(kept_seeds())
+    assert (found["invariant_breaks"], found["failed_seeds"]) == (0, [])
+
+
+def test_the_worlds_are_not_idle() -> None:
+    """A simulation in which nothing happens proves nothing."""
+    found = list(results(range(60)))
+
+    assert sum(one.sent for one in found) > 300
+    assert sum(one.answered for one in found) > 200
+    assert sum(one.crashes for one in found) > 20
+    assert sum(one.cancelled for one in found) > 20
+
+
+@pytest.mark.parametrize("seed", [3, 10005])
+def test_a_seed_is_the_same_story_in_every_process(seed: int) -> None:
+    told = [
+        subprocess.run(
+            (sys.executable, "-m", "prove.simulation", str(seed)),
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": number},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for number in ("1", "2")
+    ]
+
+    assert told[0] == told[1]
+    assert told[0].endswith("every invariant held\n")
