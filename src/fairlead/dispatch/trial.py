@@ -230,8 +230,7 @@ class Trial:
         usage, basis = self._usage()
         cost = cost_nano_usd(usage, endpoint.model, errand.today) if usage else 0
         if basis == "partial_estimate" and cost is not None:
-            # A guess charges no more than was set aside for the worst.
-            cost = min(cost, attempt.worst_cost_nano_usd or cost)
+            cost = self._at_most_reserved(cost, usage)
         now_s = monotonic()
         failure = error.failure.value if error else "" if self._end else "cancelled"
         return Attempted(
@@ -275,10 +274,20 @@ class Trial:
         if self._status is None:
             return Usage(task.input_tokens, 0)
         frames, reported = self._decoder.content_frames, self._decoder.reported()
+        request, attempt = self._errand.request, self._attempt
+        most = attempt.max_output_tokens or request.max_output_tokens
+        if most is not None:
+            frames = min(frames, most)  # there may be more frames than tokens
         # Some servers begin with a zero that means nothing yet.
         if reported is None or not reported.input_tokens:
             return Usage(task.input_tokens, frames)
         return replace(reported, output_tokens=max(reported.output_tokens, frames))
+
+    def _at_most_reserved(self, cost_nano_usd: int, usage: Usage | None) -> int:
+        """A guess charges no more than was set aside for the worst; what was reported does."""
+        worst = self._attempt.worst_cost_nano_usd
+        guessed = usage is not None and usage.input_tokens == self._errand.plan.task.input_tokens
+        return cost_nano_usd if worst is None or not guessed else min(cost_nano_usd, worst)
 
     def _was_rejected(self) -> bool:
         # Its status has said so, even where the caller did not stay for the rest.
