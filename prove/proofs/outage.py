@@ -32,7 +32,7 @@ form are there too few requests for that to be within the share."""
 BACK_S = 18.0
 AMPLIFICATION = 1.1
 REFUSED = re.compile(
-    r'^fairlead_attempts_total\{endpoint="at-first/first",.*failure="connect"\} (\d+)', re.M
+    r'^fairlead_attempts_total{.*endpoint="at-first/first",failure="[a-z].*"} ([0-9]+)', re.M
 )
 SETTLED_S = 0.7
 """So long after the last answer of the second, nobody turns to it any more."""
@@ -62,17 +62,18 @@ class Asked:
 
 @dataclass
 class World:
-    """The two upstreams, and what befalls the first."""
+    """The upstreams, and what befalls the first. The third is always down."""
 
     first: Scripted
     second: Scripted
+    alone: Scripted
     ill: str = ""
     asked: list[Asked] = field(default_factory=list)
     asked_alone: int = 0
 
     def script(self) -> None:
         self.first.on("first", self._first)
-        self.first.on("alone", reply({"error": {"message": "down"}}, status=503))
+        self.alone.on("alone", reply({"error": {"message": "down"}}, status=503))
         self.second.on("second", lambda seen: _words("second", seen))
 
     async def fall_ill(self, how: str) -> None:
@@ -118,7 +119,7 @@ class Callers:
 
     async def _route(self, streams: bool) -> None:
         at_s = monotonic()
-        status, body = await self._ask("both", streams)
+        status, body = await self.ask("both", streams)
         by = next((name for name in ("first", "second") if name in body), f"status {status}")
         if status == 200 and streams and not body.endswith("data: [DONE]\n\n"):
             by = "a stream without an end"
@@ -126,9 +127,9 @@ class Callers:
 
     async def _alone(self) -> None:
         self.world.asked_alone += 1
-        await self._ask("alone", False)
+        await self.ask("alone", False)
 
-    async def _ask(self, model: str, streams: bool) -> tuple[int, str]:
+    async def ask(self, model: str, streams: bool) -> tuple[int, str]:
         messages = [{"role": "user", "content": "Say a word."}]
         body = {"model": model, "messages": messages, "stream": streams}
         try:
@@ -159,12 +160,13 @@ class Outage:
             and self.before_elsewhere == 0
             and self.served_elsewhere == self.requests > 0
             and self.failed == 0
-            and self.dead_attempts <= allowed
+            and 0 < self.dead_attempts <= allowed
             and self.all_back_within_s <= BACK_S
         )
 
     def figures(self) -> dict[str, object]:
         return {
+            "before_elsewhere": self.before_elsewhere,
             "requests": self.requests,
             "served_elsewhere": self.served_elsewhere,
             "failed": self.failed,
@@ -180,11 +182,11 @@ def prove(short: bool) -> dict[str, object]:
 
 
 async def _prove(form: Form) -> dict[str, object]:
-    async with Scripted() as first, Scripted() as second:
-        world = World(first, second)
+    async with Scripted() as first, Scripted() as second, Scripted() as alone:
+        world = World(first, second, alone)
         world.script()
         setup = Setup()
-        for name, up in (("first", first), ("second", second), ("alone", first)):
+        for name, up in (("first", first), ("second", second), ("alone", alone)):
             setup.endpoint(name, up.address, "openai_chat", price=PRICE)
         setup.route("both", "first", "second")
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -193,6 +195,7 @@ async def _prove(form: Form) -> dict[str, object]:
             connector = aiohttp.TCPConnector(limit=0)
             async with aiohttp.ClientSession(connector=connector) as session:
                 callers = Callers(session, running.address, world, form.per_s)
+                await asyncio.gather(*(callers.ask("both", True) for _ in range(10)))
                 load = asyncio.create_task(callers.load())
                 outages = {
                     how: await _outage(how, form.healthy_s, lasts_s, callers)
@@ -201,7 +204,7 @@ async def _prove(form: Form) -> dict[str, object]:
                 load.cancel()
                 await asyncio.gather(*callers.asking)
             await asyncio.to_thread(stack.close)
-    return _figures(outages, len(first.asked("alone")) / world.asked_alone)
+    return _figures(outages, len(alone.seen) / world.asked_alone)
 
 
 async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) -> Outage:
@@ -215,13 +218,14 @@ async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) 
     await asyncio.sleep(lasts_s)
     await world.recover()
     well_s = monotonic()
-    refused = await _refused(callers) - refused
+    refused = (await _refused(callers) - refused) if how == "refused" else 0
     await _until_all_are_back(world, well_s)
     _progress(f"{how}: back after {monotonic() - well_s - SETTLED_S:.1f} s")
     before = [one.by for one in world.asked if began_s <= one.at_s < ill_s - ON_ITS_WAY_S]
     during = [one.by for one in world.asked if ill_s <= one.at_s < well_s - ON_ITS_WAY_S]
     after = [one for one in world.asked if one.at_s >= well_s]
     seen = world.first.asked("first")
+    logged = [one for one in seen if ill_s <= one.at_s < well_s]
     back_s = [one.at_s for one in seen if one.at_s >= well_s]
     last_elsewhere_s = max([one.at_s for one in after if one.by == "second"], default=well_s)
     return Outage(
@@ -230,7 +234,7 @@ async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) 
         requests=len(during),
         served_elsewhere=during.count("second"),
         failed=sum(one.by not in ("first", "second") for one in world.asked[already:]),
-        dead_attempts=sum(ill_s <= one.at_s < well_s for one in seen) + refused,
+        dead_attempts=refused or len(logged),
         back_within_s=min(back_s, default=monotonic()) - well_s,
         all_back_within_s=last_elsewhere_s - well_s,
     )
@@ -246,7 +250,7 @@ async def _until_all_are_back(world: World, well_s: float) -> None:
 
 
 async def _refused(callers: Callers) -> int:
-    """Connections that the first refused so far, by the gateway's account."""
+    """Attempts at the first that failed so far, by the gateway's account."""
     async with callers.session.get(f"{callers.address}/metrics") as got:
         return sum(int(count) for count in REFUSED.findall(await got.text()))
 
