@@ -26,6 +26,9 @@ PICO_USD = {kind: int(Decimal(price[1:]) * 10**6) for kind, price in PRICE.items
 """By token."""
 WORST_OUTPUT_NANO_USD = max(PICO_USD["output"], PICO_USD["reasoning"]) // 1000
 
+BEFORE = {"openai_chat": 1, "anthropic_messages": 2}
+"""Frames of a stream before its first word."""
+
 
 @dataclass(frozen=True)
 class Bill:
@@ -36,6 +39,14 @@ class Bill:
     cached_write: int = 0
     text: int = 0
     reasoning: int = 0
+
+    @property
+    def inputs(self) -> int:
+        return self.plain + self.cached_read + self.cached_write
+
+    @property
+    def outputs(self) -> int:
+        return self.text + self.reasoning
 
     @property
     def nano_usd(self) -> int:
@@ -50,12 +61,10 @@ class Bill:
         return -(-pico_usd // 1000)
 
     def openai(self) -> dict[str, Any]:
-        inputs = self.plain + self.cached_read + self.cached_write
-        outputs = self.text + self.reasoning
         return {
-            "prompt_tokens": inputs,
-            "completion_tokens": outputs,
-            "total_tokens": inputs + outputs,
+            "prompt_tokens": self.inputs,
+            "completion_tokens": self.outputs,
+            "total_tokens": self.inputs + self.outputs,
             "prompt_tokens_details": {
                 "cached_tokens": self.cached_read,
                 "cache_write_tokens": self.cached_write,
@@ -68,7 +77,7 @@ class Bill:
             "input_tokens": self.plain,
             "cache_read_input_tokens": self.cached_read,
             "cache_creation_input_tokens": self.cached_write,
-            "output_tokens": self.text + self.reasoning,
+            "output_tokens": self.outputs,
             "output_tokens_details": {"thinking_tokens": self.reasoning},
         }
 
@@ -90,16 +99,25 @@ def answer(
 ) -> Script:
     """A proper answer of so many words; ``pauses`` are waited for between them, in turn."""
     if not streams:
-        whole = _openai_whole if dialect == "openai_chat" else _anthropic_whole
-        return (*pauses, *reply(whole("".join(words), bill)))
-    frames = _openai_frames if dialect == "openai_chat" else _anthropic_frames
+        return (*pauses, *whole(dialect, words, bill))
     steps: list[Step] = []
     waits = list(pauses)
-    for frame in frames(words, bill):
+    for frame in frames(dialect, words, bill):
         steps.append(frame)
         if waits:
             steps.append(waits.pop(0))
     return stream(*steps)
+
+
+def whole(dialect: str, words: Sequence[str], bill: Bill) -> tuple[Step, ...]:
+    made = _openai_whole if dialect == "openai_chat" else _anthropic_whole
+    return reply(made("".join(words), bill))
+
+
+def frames(dialect: str, words: Sequence[str], bill: Bill) -> list[bytes]:
+    """Of a stream: ``BEFORE`` the first word, one a word, and then the end, with the usage."""
+    made = _openai_frames if dialect == "openai_chat" else _anthropic_frames
+    return made(words, bill)
 
 
 def _openai_whole(text: str, bill: Bill) -> dict[str, Any]:

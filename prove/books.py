@@ -30,8 +30,8 @@ class Row:
     nano_usd: int | None
     basis: str
     """Empty while nothing is settled."""
-    input_tokens: int | None
-    output_tokens: int | None
+    tokens: tuple[int, int, int, int, int]
+    """Input, output, and of them read from a cache, written to one, and thought."""
 
     @property
     def request_id(self) -> str:
@@ -51,10 +51,15 @@ class Books:
         """Every attempt of which there is anything."""
         sql = """
         SELECT attempt_id, coalesce(intent.key_id, settle.key_id), reserved_nano, nano,
-               coalesce(basis, ''), input_tokens, output_tokens
+               coalesce(basis, ''), coalesce(input_tokens, 0), coalesce(output_tokens, 0),
+               coalesce(cached_read_tokens, 0), coalesce(cached_write_tokens, 0),
+               coalesce(reasoning_tokens, 0)
         FROM intent FULL JOIN settle USING (attempt_id)
         """
-        return [Row(*columns) for columns in self.read(sql)]
+        return [
+            Row(attempt_id, key_id, reserved, nano, basis, (a, b, c, d, e))
+            for attempt_id, key_id, reserved, nano, basis, a, b, c, d, e in self.read(sql)
+        ]
 
     def by_request(self) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = defaultdict(list)

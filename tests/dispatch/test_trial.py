@@ -8,7 +8,7 @@ import pytest
 from fairlead.types.chat import Usage
 from servers import canned
 from servers.inprocess import at, serving
-from servers.scripted import End, Script, Scripted, stream
+from servers.scripted import End, Script, Scripted, reply, stream
 
 INPUT_TOKENS = 6
 """Our estimate for ``Hello.``."""
@@ -20,6 +20,7 @@ NOTHING_YET = (
     .replace(b'"input_tokens": 20', b'"input_tokens": 0')
     .replace(b'"cache_read_input_tokens": 100', b'"cache_read_input_tokens": 0')
 )
+GREETING = canned.openai_whole({"content": "Hello."})
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 STARTED = {"input_tokens": 120, "cached_read_tokens": 100}
 
@@ -88,3 +89,14 @@ async def test_what_is_charged_for_an_answer_that_does_not_say(
 
     one = served.exchanged()[0].attempts[0]
     assert (one.usage, one.basis) == (usage, "partial_estimate")
+
+
+async def test_a_zero_that_was_reported_at_the_end_stays_zero(up: Scripted, tmp_path: Path) -> None:
+    nothing = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    up.on("a", reply(GREETING | {"usage": nothing}))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        await served.ask("a")
+
+    [one] = served.exchanged()[0].attempts
+    assert (one.usage, one.cost_nano_usd, one.basis) == (Usage(), 0, "provider_zero")

@@ -35,9 +35,12 @@ class Gate:
 
     def __init__(self) -> None:
         self._opened: Future[None] = Future()
+        self.at_s = 0.0
+        """When it was opened, monotonic."""
 
     def open(self) -> None:
         if not self._opened.done():
+            self.at_s = time.monotonic()
             self._opened.set_result(None)
 
     def wait(self, timeout_s: float = LONGEST_WAIT_S) -> None:
