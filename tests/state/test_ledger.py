@@ -1,6 +1,7 @@
 """The ledger: what may be spent, what was, and what a death in between leaves."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.outside.store import Store
-from fairlead.state.ledger import Hold, Ledger
+from fairlead.state.ledger import AT_ONCE, SETTLED, Hold, Ledger, Wanted
 from fairlead.state.windows import windows_at
 from fairlead.types.chat import Usage
 from fairlead.types.decision import Caller, Limits
@@ -28,6 +29,9 @@ FREE = Caller("free", "free")
 
 def caller(day: int | None = None, month: int | None = None) -> Caller:
     return Caller("k1", "team", limits=Limits(budget_day_nano_usd=day, budget_month_nano_usd=month))
+
+
+TEAM = caller(day=100)
 
 
 @pytest_asyncio.fixture
@@ -409,3 +413,162 @@ def test_ten_deaths_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     assert orphans == left_open
     assert expired == {1000}
     assert store.read(OPEN)[0][0] == 0
+
+
+# Two processes, while one takes over from the other.
+
+
+class Serving:
+    """The ledger that serves, as the one that has handed over asks it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.noted: list[str] = []
+
+    def note(self, attempt_id: str) -> None:
+        self.noted.append(attempt_id)
+
+    async def ask(self, wanted: Wanted) -> None:
+        self.ledger.grant(wanted, NOON_MS)
+
+
+async def handed_over(old: Ledger, store: Store) -> tuple[Ledger, Serving]:
+    """A second ledger on the same database, which serves from now on."""
+    new = Ledger(store)
+    serving = Serving(new)
+    old.lend(serving)
+    await store.flush()
+    new.recover(NOON_MS, old.open_attempts, dead=())
+    return new, serving
+
+
+def follow(ledger: Ledger, store: Store) -> None:
+    ledger.follow(store.read(SETTLED, (json.dumps(ledger.inherited),)))
+
+
+def left(ledger: Ledger, of: Caller) -> int | None:
+    return ledger.affordable_nano_usd(of, NOON_MS)
+
+
+async def test_what_the_old_one_holds_is_reserved_in_the_new_one(
+    ledger: Ledger, store: Store
+) -> None:
+    held = hold(ledger, TEAM, 60)
+    await ledger.settle(hold(ledger, TEAM, 30, name="b"), attempted(cost_nano_usd=5), NOON_MS)
+
+    new, _ = await handed_over(ledger, store)
+    assert left(new, TEAM) == 100 - 5 - 60
+    with pytest.raises(OverBudget):
+        hold(new, TEAM, 36, name="c")
+
+    await ledger.settle(held, attempted(cost_nano_usd=20), NOON_MS)
+    assert left(new, TEAM) == 35, "until it has been read"
+    for _ in range(2):
+        follow(new, store)
+        assert left(new, TEAM) == 100 - 5 - 20
+    assert new.inherited == ()
+
+
+async def test_the_new_one_settles_nothing_that_the_old_one_still_has(
+    ledger: Ledger, store: Store
+) -> None:
+    held = hold(ledger, TEAM, 60)
+    await handed_over(ledger, store)
+
+    assert store.read("SELECT * FROM settle") == []
+    await ledger.settle(held, attempted(cost_nano_usd=20), NOON_MS)
+    assert spend(store) == {("k1", "day:2026-11-24"): 20, ("k1", "month:2026-11"): 20}
+
+
+async def test_a_start_settles_what_nobody_has(ledger: Ledger, store: Store) -> None:
+    """The one that served was killed, while the one before it still finished its requests."""
+    hold(ledger, TEAM, 60, name="still runs")
+    hold(ledger, TEAM, 30, name="orphan")
+    await store.flush()
+
+    new = Ledger(store)
+    assert new.recover(NOON_MS, ["still runs"]) == 1
+
+    assert left(new, TEAM) == 100 - 60 - 30
+    assert new.inherited == ("still runs",)
+    assert [row[0] for row in store.read("SELECT attempt_id FROM settle")] == ["orphan"]
+
+
+@pytest.mark.parametrize(
+    ("worst", "spent_since", "granted"),
+    [
+        pytest.param(40, 60, True, id="exactly what is left"),
+        pytest.param(41, 60, False, id="more than is left"),
+        pytest.param(None, 0, False, id="an unknown price"),
+    ],
+)
+async def test_a_late_attempt_is_granted_by_the_one_that_serves(
+    ledger: Ledger, store: Store, worst: int | None, spent_since: int, granted: bool
+) -> None:
+    new, serving = await handed_over(ledger, store)
+    await new.settle(hold(new, TEAM, 99, name="n"), attempted(cost_nano_usd=spent_since), NOON_MS)
+
+    late = hold(ledger, TEAM, worst, name="late")
+    assert serving.noted == ["late"], "before it is on disk"
+    if granted:
+        await late.durable
+        assert left(new, TEAM) == 0
+        await ledger.settle(late, attempted(cost_nano_usd=10), NOON_MS)
+    else:
+        with pytest.raises(OverBudget):
+            await late.durable
+        await ledger.settle(late, attempted(cost_nano_usd=0, usage=None), NOON_MS)
+
+    follow(new, store)
+    assert left(new, TEAM) == 100 - spent_since - 10 * granted
+    assert new.inherited == ()
+
+
+async def test_callers_without_a_budget_wait_for_the_grant_as_well(
+    ledger: Ledger, store: Store
+) -> None:
+    """Else the cost could be on disk before the new one has read what is spent."""
+    new, _ = await handed_over(ledger, store)
+
+    late = hold(ledger, FREE, None, name="late")
+    assert late.durable is not AT_ONCE
+    await late.durable
+
+    assert new.inherited == ("late",)
+
+
+async def test_a_grant_that_the_start_has_read_from_disk_counts_once(
+    ledger: Ledger, store: Store
+) -> None:
+    """Asked of one process, answered by the next: a third has taken over in between."""
+    await handed_over(ledger, store)
+    late = hold(ledger, TEAM, 60, name="late")
+    await late.durable
+    third = Ledger(store)
+    third.recover(NOON_MS, ["late"], dead=())
+
+    third.grant(Wanted("late", "k1", 60, budget_day_nano_usd=100), NOON_MS)
+    assert left(third, TEAM) == 40
+    hold(third, TEAM, 40, name="x")
+    third.grant(Wanted("late", "k1", 60, budget_day_nano_usd=100), NOON_MS)
+    with pytest.raises(OverBudget):
+        third.grant(Wanted("late", "k1", 60, budget_day_nano_usd=99), NOON_MS)
+
+
+async def test_what_a_process_leaves_that_was_killed_while_it_drained(
+    ledger: Ledger, store: Store
+) -> None:
+    wide = caller(day=1000)
+    await ledger.settle(hold(ledger, wide, 10, name="before"), attempted(), NOON_MS)
+    settled = hold(ledger, wide, 20, name="settled")
+    hold(ledger, wide, 30, name="left open")
+    new, _ = await handed_over(ledger, store)
+    new.grant(Wanted("never on disk", "k1", 7, budget_day_nano_usd=1000), NOON_MS)
+    await ledger.settle(settled, attempted(cost_nano_usd=15), NOON_MS)
+
+    names = ["settled", "left open", "never on disk"]
+    assert [new.bury(names, NOON_MS), new.bury(names, NOON_MS)] == [1, 0]
+
+    assert new.inherited == ()
+    assert left(new, wide) == 1000 - 60 - 15 - 30
+    assert spend(store)[("k1", "day:2026-11-24")] == 60 + 15 + 30

@@ -16,7 +16,7 @@ from fairlead.dispatch.told import masked, recorded
 from fairlead.outside.upstream import Reply, Upstream
 from fairlead.outside.watchdog import Watchdog
 from fairlead.state import State
-from fairlead.state.ledger import Hold
+from fairlead.state.ledger import AT_ONCE, Hold
 from fairlead.types.catalog import Endpoint, Secret
 from fairlead.types.chat import Begin, End, Event, Passed, Request, Usage
 from fairlead.types.decision import Attempt
@@ -155,7 +155,7 @@ class Trial:
             attempt,
             int(time() * 1000),
         )
-        if errand.caller.has_budget:
+        if self._hold.durable is not AT_ONCE:
             await self._hold.durable
         self._watchdog.expect(self._patience_s())
         if errand.carried.sent_s is None:

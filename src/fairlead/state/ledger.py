@@ -27,21 +27,39 @@ balance is the sum of the settles whenever the process dies.
 A process that dies leaves intents without a settle. Nobody knows what those cost; the next start
 settles them at their reserve (``lease_expired_max``), never at zero. An unknown price settles as
 NULL and moves no balance; a key with a budget is not granted an attempt whose price is unknown.
+
+Two processes have one ledger while one takes over from the other: the old one finishes its requests
+and settles them itself, the new one answers for all budgets.
+
+    lend     the old one: its intents so far are on disk. From now on it only asks: the intent
+             goes to disk, then the new one grants it, or the attempt is settled at nothing
+    recover  the new one, after that: intents of processes that still run and have no settle are
+             inherited, at their reserve
+    follow   their settles are read from disk: the reserve goes, the cost comes
+    bury     a process that is gone has settled or never will
+
+Spent and inherited are read in one statement, so each cost is in the one or comes by the other. An
+attempt that is granted later was not sent before that, so it cost nothing until then. The new
+one's reserve for it ends only once the settle is on disk, so spent + reserved is never too little.
 """
 
-from collections.abc import Awaitable, Generator, Sequence
+import json
+from asyncio import ensure_future
+from collections.abc import Awaitable, Collection, Generator, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from fairlead.decide.cost import price_version, usd
-from fairlead.state.windows import clock_text, windows_at
+from fairlead.state.windows import Windows, clock_text, windows_at
 from fairlead.types.decision import Attempt, Caller, Limits
 from fairlead.types.errors import OurError, OverBudget
 from fairlead.types.facts import Attempted
 
 Row = tuple[str | int | float | bytes | None, ...]
 
+NO_LIMITS = Limits()
+DAY_MS = 86_400_000
 LEASE_MS = 3_600_000
 """Longer than any attempt lasts."""
 MAX_INTEGER = 2**53
@@ -54,7 +72,18 @@ RECOVER = """
 INSERT OR IGNORE INTO settle (attempt_id, key_id, day, nano, basis, at_ms)
 SELECT attempt_id, intent.key_id, date(intent.at_ms / 1000, 'unixepoch'), reserved_nano,
        iif(reserved_nano IS NULL, 'price_unknown', 'lease_expired_max'), ?
-FROM intent LEFT JOIN settle USING (attempt_id) WHERE settle.attempt_id IS NULL
+FROM intent LEFT JOIN settle USING (attempt_id)
+WHERE settle.attempt_id IS NULL AND attempt_id {} (SELECT value FROM json_each(?))
+"""
+SPENT_AND_OPEN = """
+SELECT key_id, "window", nano, NULL, NULL FROM spend WHERE "window" IN (?, ?, ?, ?)
+UNION ALL
+SELECT intent.key_id, '', reserved_nano, attempt_id, intent.at_ms
+FROM intent LEFT JOIN settle USING (attempt_id)
+WHERE settle.attempt_id IS NULL AND attempt_id IN (SELECT value FROM json_each(?))
+"""
+SETTLED = """
+SELECT attempt_id, nano FROM settle WHERE attempt_id IN (SELECT value FROM json_each(?))
 """
 SPENT = 'SELECT key_id, "window", nano FROM spend WHERE "window" IN (?, ?)'
 
@@ -73,6 +102,28 @@ class Writer(Protocol):
     def read(self, sql: str, params: Row = ()) -> Sequence[Sequence[object]]: ...
 
     def write(self, sql: str, params: Row = ()) -> int: ...
+
+
+class Wanted(Struct, frozen=True):
+    """An attempt for which a process that has handed over asks the one that serves."""
+
+    attempt_id: str
+    key_id: str
+    worst_nano_usd: int | None
+    budget_day_nano_usd: int | None = None
+    budget_month_nano_usd: int | None = None
+
+
+class Elsewhere(Protocol):
+    """The process that serves, as one that has handed over to it sees it."""
+
+    def note(self, attempt_id: str) -> None:
+        """Make it known as an attempt of this process, before it is on disk."""
+        ...
+
+    async def ask(self, wanted: Wanted) -> None:
+        """Raises OverBudget, and Overloaded when nobody serves."""
+        ...
 
 
 class Account:
@@ -101,8 +152,9 @@ class Hold(Struct, frozen=True):
     accounts: Accounts
     reserved_nano_usd: int
     durable: Awaitable[None]
-    """Resolves once the intent is on disk; at once for a caller without a budget, whose intent
-    is stored too but nobody need wait. Raises Overloaded: then settle, and do not send."""
+    """Resolves once the intent is on disk; AT_ONCE for a caller without a budget, whose intent
+    is stored too but nobody need wait. Raises Overloaded, and OverBudget where another process
+    was asked: then settle, and do not send."""
 
 
 class Ledger:
@@ -116,19 +168,85 @@ class Ledger:
         self._accounts: dict[tuple[str, str], Account] = {}
         """By key and window."""
         self._open: set[str] = set()
+        self._inherited: dict[str, tuple[Accounts, int]] = {}
+        """By attempt, what is reserved for those of other processes."""
+        self._elsewhere: Elsewhere | None = None
         self.repeated_settles = 0
 
     @property
     def open_holds(self) -> int:
         return len(self._open)
 
-    def recover(self, now_ms: int) -> int:
+    @property
+    def open_attempts(self) -> tuple[str, ...]:
+        return tuple(self._open)
+
+    @property
+    def inherited(self) -> tuple[str, ...]:
+        """Attempts of other processes that are not settled yet, as far as we know."""
+        return tuple(self._inherited)
+
+    def recover(
+        self, now_ms: int, alive: Collection[str] = (), dead: Collection[str] | None = None
+    ) -> int:
         """At the start: settle at their reserve the attempts that a dead process left open, and
-        load what is spent. Returns how many there were. Blocks."""
-        orphans = self._writer.write(RECOVER, (now_ms,))
+        load what is spent. Those in ``alive`` are of processes that still run: they are inherited.
+        All others are orphans, unless one knows which are: ``dead``. Returns how many orphans there
+        were. Blocks."""
+        living = json.dumps([*alive])
+        if dead is None:
+            orphans = self._writer.write(RECOVER.format("NOT IN"), (now_ms, living))
+        else:
+            orphans = self._writer.write(RECOVER.format("IN"), (now_ms, json.dumps([*dead])))
+        now, before = windows_at(now_ms), windows_at(now_ms - DAY_MS)
+        self._windows, self._current = now, {}
         self._accounts.clear()
-        self._open_windows(now_ms)
+        self._inherited.clear()
+        names = (now.day, now.month, before.day, before.month)
+        rows = self._writer.read(SPENT_AND_OPEN, (*names, living))
+        for key_id, window, nano, attempt_id, at_ms in rows:
+            amount = nano if isinstance(nano, int) else 0
+            if isinstance(attempt_id, str) and isinstance(at_ms, int):
+                self._inherit(attempt_id, self._accounts_in(str(key_id), windows_at(at_ms)), amount)
+            else:
+                # An account may be there already, for what is open in it.
+                name = (str(key_id), str(window))
+                self._accounts.setdefault(name, Account()).spent_nano_usd += amount
         return orphans
+
+    def follow(self, settled: Iterable[Sequence[object]]) -> None:
+        """Count what other processes have settled by now: rows of SETTLED."""
+        for attempt_id, nano in settled:
+            accounts, reserved = self._inherited.pop(str(attempt_id), (None, 0))
+            if accounts is not None:
+                _move(accounts, -reserved, nano if isinstance(nano, int) else 0)
+
+    def bury(self, attempt_ids: Collection[str], now_ms: int) -> int:
+        """Settle at their reserve those that a process left open which was still running when we
+        started. Of those that are not on disk none was sent. Returns how many. Blocks."""
+        names = json.dumps([*attempt_ids])
+        orphans = self._writer.write(RECOVER.format("IN"), (now_ms, names))
+        self.follow(self._writer.read(SETTLED, (names,)))
+        self.follow([(attempt_id, 0) for attempt_id in attempt_ids])
+        return orphans
+
+    def grant(self, wanted: Wanted, now_ms: int) -> None:
+        """Reserve for an attempt of another process, once. Raises OverBudget."""
+        limits = Limits(
+            budget_day_nano_usd=wanted.budget_day_nano_usd,
+            budget_month_nano_usd=wanted.budget_month_nano_usd,
+        )
+        accounts, worst = self._accounts_of(wanted.key_id, now_ms), wanted.worst_nano_usd
+        known = wanted.attempt_id in self._inherited
+        if limits != NO_LIMITS:
+            # What was read from disk at the start is in the account already.
+            self._check(limits, accounts, 0 if known and worst is not None else worst, now_ms)
+        if not known:
+            self._inherit(wanted.attempt_id, accounts, worst or 0)
+
+    def lend(self, elsewhere: Elsewhere | None) -> None:
+        """From now on another process answers for the budgets. None: this one does again."""
+        self._elsewhere = elsewhere
 
     def hold(
         self, attempt_id: str, request_id: str, caller: Caller, attempt: Attempt, now_ms: int
@@ -148,14 +266,16 @@ class Ledger:
             *(now_ms, now_ms + LEASE_MS),
         )
         durable: Awaitable[None] = AT_ONCE
-        if caller.has_budget:
+        if self._elsewhere is not None:
+            self._elsewhere.note(attempt_id)
+            durable = ensure_future(self._borrow(self._elsewhere, caller, intent, worst))
+        elif caller.has_budget:
             self._check(caller.limits, accounts, worst, now_ms)
             durable = self._writer.append_durable(INTENT, intent)
         else:
             self._writer.append(INTENT, intent)
         reserved = worst or 0
-        accounts.day.reserved_nano_usd += reserved
-        accounts.month.reserved_nano_usd += reserved
+        _move(accounts, reserved, 0)
         self._open.add(attempt_id)
         return Hold(attempt_id, caller.id, today, accounts, reserved, durable)
 
@@ -166,10 +286,7 @@ class Ledger:
             self.repeated_settles += 1
             return self._writer.flush()
         self._open.remove(hold.attempt_id)
-        cost = _charged(hold, attempted) or 0
-        for account in (hold.accounts.day, hold.accounts.month):
-            account.reserved_nano_usd -= hold.reserved_nano_usd
-            account.spent_nano_usd += cost
+        _move(hold.accounts, -hold.reserved_nano_usd, _charged(hold, attempted) or 0)
         return self._writer.append_durable(SETTLE, _settled(hold, attempted, now_ms))
 
     def affordable_nano_usd(self, caller: Caller, now_ms: int) -> int | None:
@@ -201,10 +318,34 @@ class Ledger:
         self._turn(now_ms)
         accounts = self._current.get(key_id)
         if accounts is None:
-            day = self._accounts.setdefault((key_id, self._windows.day), Account())
-            month = self._accounts.setdefault((key_id, self._windows.month), Account())
-            accounts = self._current[key_id] = Accounts(day, month)
+            accounts = self._current[key_id] = self._accounts_in(key_id, self._windows)
         return accounts
+
+    def _accounts_in(self, key_id: str, windows: Windows) -> Accounts:
+        return Accounts(
+            self._accounts.setdefault((key_id, windows.day), Account()),
+            self._accounts.setdefault((key_id, windows.month), Account()),
+        )
+
+    def _inherit(self, attempt_id: str, accounts: Accounts, reserved: int) -> None:
+        self._inherited[attempt_id] = accounts, reserved
+        _move(accounts, reserved, 0)
+
+    async def _borrow(
+        self, elsewhere: Elsewhere, caller: Caller, intent: Row, worst: int | None
+    ) -> None:
+        """On disk first, so that whoever takes over in between knows of it."""
+        await self._writer.append_durable(INTENT, intent)
+        limits = caller.limits
+        await elsewhere.ask(
+            Wanted(
+                str(intent[0]),
+                caller.id,
+                worst,
+                limits.budget_day_nano_usd,
+                limits.budget_month_nano_usd,
+            )
+        )
 
     def _turn(self, now_ms: int) -> None:
         if not self._windows.from_ms <= now_ms < self._windows.until_ms:
@@ -221,6 +362,12 @@ class Ledger:
             if (key := (str(key_id), str(window))) not in accounts:
                 accounts[key] = Account(nano if isinstance(nano, int) else 0)
         self._windows, self._accounts, self._current = windows, accounts, {}
+
+
+def _move(accounts: Accounts, reserved: int, spent: int) -> None:
+    for account in (accounts.day, accounts.month):
+        account.reserved_nano_usd += reserved
+        account.spent_nano_usd += spent
 
 
 def _left(limits: Limits, accounts: Accounts) -> list[tuple[int, str]]:
