@@ -218,6 +218,12 @@ def test_an_error_in_a_stream_keeps_its_class_until_content_has_begun() -> None:
     assert after.upstream_code == "rate_limit_exceeded"
 
 
+def test_a_filters_verdict_stays_one_in_the_middle_of_a_stream() -> None:
+    told = openai("content_filter", "Not this.")
+
+    assert in_band_error(told, begun=True).failure is F.CONTENT_FILTER
+
+
 @pytest.mark.parametrize(
     ("body", "expected", "message"),
     [

@@ -24,7 +24,7 @@ from fairlead.types.decision import Grant
 from fairlead.types.decision import Limits as KeyLimits
 from fairlead.types.errors import OurError, UpstreamError
 from servers import canned
-from servers.inprocess import QUICK, Served, at, secret_of, serving
+from servers.inprocess import LIST, QUICK, Served, at, secret_of, serving
 from servers.scripted import (
     End,
     Endless,
@@ -404,7 +404,7 @@ async def test_a_slow_answer_that_keeps_coming_is_let_be(up: Scripted, tmp_path:
     assert served.exchanged()[0].total_ms > 1000 * QUICK.first_token_s
 
 
-# After the first content there is no way back ---------------------------------------------------
+# After the first content, on a route that wants no rescue ---------------------------------------
 
 BREAKS: Mapping[str, Script] = {
     "closed": (*stream(*STARTED)[:-1], End.CLOSE),
@@ -427,13 +427,14 @@ async def test_a_broken_stream_ends_in_an_error_of_the_callers_dialect(
 ) -> None:
     up.on("a", BREAKS[case])
     asked = {
-        "model": "a",
+        "model": LIST,
         "stream": True,
         "max_tokens": 99,
         "messages": [{"role": "user", "content": "Hello."}],
     }
 
-    async with serving(tmp_path, up, at(up, "a", timeouts=QUICK), at(up, "b")) as served:
+    quick = at(up, "a", timeouts=QUICK)
+    async with serving(tmp_path, up, quick, at(up, "b"), rescue=False) as served:
         got = await served.request("POST", path, asked)
 
     assert (got.status, got.whole) == (200, False)
@@ -835,7 +836,7 @@ async def test_an_estimate_charges_no_more_than_was_reserved(up: Scripted, tmp_p
     """Frames are counted for tokens, and there may be more of them than of those."""
     up.on("a", BREAKS["ended early"])
 
-    async with serving(tmp_path, up, at(up, "a"), key=PLENTY) as served:
+    async with serving(tmp_path, up, at(up, "a"), key=PLENTY, rescue=False) as served:
         await served.ask(stream=True, max_tokens=1)
         await served.store.flush()
         [(nano, reserved)] = served.rows(

@@ -39,6 +39,7 @@ def plan(considered: Considered, request: Request, view: View) -> Plan:
         deadline_s=route.deadline_s if asked is None else min(route.deadline_s, asked),
         reason=_reason(considered) + (_resting(considered, view) if view.shares else ""),
         baseline_nano_usd=_baseline(task, view),
+        rescue=route.rescue,
     )
 
 

@@ -28,6 +28,7 @@ from fairlead.dialects.anthropic_messages_blocks import (
 from fairlead.dialects.anthropic_messages_said import seen_in
 from fairlead.dialects.anthropic_messages_wire import UNSIGNED, error_type, wire_usage
 from fairlead.dialects.dialect import Encoder, Reply
+from fairlead.dialects.wire import broken_off
 from fairlead.types.chat import (
     Begin,
     End,
@@ -52,7 +53,7 @@ def encoder(request: Request, reply: Reply) -> Encoder:
 
 def error_body(error: GatewayError, request_id: str) -> bytes:
     """``{"type": "error", ...}``, the same in a response's body and in a stream."""
-    told = {"type": error_type(error.status), "message": error.message}
+    told = {"type": error_type(error.status), "message": error.message, **broken_off(error)}
     return _encode({"type": "error", "error": told, "request_id": request_id})
 
 

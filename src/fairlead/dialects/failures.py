@@ -324,11 +324,12 @@ def upstream_error(status: int, headers: Mapping[str, str], body: bytes) -> Upst
 def in_band_error(value: Any, begun: bool) -> UpstreamError:
     """Turn an error inside a 200 answer into one. ``value`` is the decoded event or body.
 
-    Once content has ``begun``, whatever went wrong broke the stream: nobody can start afresh.
+    Once content has ``begun``, whatever went wrong broke the stream: nobody can start afresh. A
+    filter's verdict stays one.
     """
     broke_off = Said("The endpoint broke off with an error.", quoted=False)
     error = _error(200, {}, said(value) or broke_off)
-    if begun:
+    if begun and error.failure is not Failure.CONTENT_FILTER:
         error = UpstreamError(
             Failure.STREAM_BROKEN,
             error.message,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fairlead.dialects.wire import counted
+from fairlead.dialects.wire import broken_off, counted
 from fairlead.types.chat import FinishReason, Usage
 from fairlead.types.errors import GatewayError
 
@@ -100,11 +100,12 @@ ERROR_TYPES: Mapping[str | int, str] = {
 def error_object(error: GatewayError, request_id: str) -> bytes:
     """``{"error": {...}}``, the same in a response's body and in a stream."""
     usual = "invalid_request_error" if error.status < 500 else "server_error"
-    told = {
+    told: dict[str, Any] = {
         "message": error.message,
         "type": ERROR_TYPES.get(error.code) or ERROR_TYPES.get(error.status, usual),
         "param": error.param,
         "code": error.code,
         "request_id": request_id,
+        **broken_off(error),
     }
     return msgspec.json.encode({"error": told})

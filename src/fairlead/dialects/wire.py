@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from fairlead.types.chat import Narrowing
-from fairlead.types.errors import BadRequest
+from fairlead.types.errors import BadRequest, GatewayError, UpstreamError
 
 Undecodable = msgspec.DecodeError | UnicodeDecodeError | RecursionError
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -122,6 +122,17 @@ def _plain(problem: str) -> str:
 
 def _plain_types(match: re.Match[str]) -> str:
     return " or ".join(PLAIN_TYPES.get(word, word) for word in match[1].split(" | "))
+
+
+# What is wrong with an answer --------------------------------------------------------------------
+
+
+def broken_off(error: GatewayError) -> dict[str, Any]:
+    """Of an answer that will not be whole: how much of it was said, and by which attempts."""
+    if not isinstance(error, UpstreamError) or error.delivered_chars is None:
+        return {}
+    attempts = [attempted.id for attempted in error.attempts]
+    return {"code": error.code, "delivered_chars": error.delivered_chars, "attempts": attempts}
 
 
 # Tool names --------------------------------------------------------------------------------------

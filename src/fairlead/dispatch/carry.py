@@ -5,12 +5,14 @@ Speaks the endpoints' dialects and yields events; knows no caller's dialect and 
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from time import monotonic
 
 from msgspec.structs import replace
 
 from fairlead.decide.failover import Tried, is_retry, next_attempt, pause_s
 from fairlead.dispatch.errand import Errand
+from fairlead.dispatch.rescue import Rescue
 from fairlead.dispatch.told import SetAside, given_up
 from fairlead.dispatch.trial import Sign, Trial, commits
 from fairlead.outside.upstream import Upstream
@@ -36,8 +38,8 @@ class Dispatch:
         """Yield the answer of the first attempt that gives one.
 
         Nothing is yielded before the first content, so until then another endpoint can take over
-        unseen. Raises UpstreamError with every attempt on record; OverBudget or BadRequest when
-        none could be made.
+        unseen; after it, a text is gone on with (Rescue). Raises UpstreamError with every attempt
+        on record; OverBudget or BadRequest when none could be made.
         """
         tried: list[Tried] = []
         aside: list[SetAside] = []
@@ -61,7 +63,22 @@ class Dispatch:
                 tried.append(Tried(attempt, error))
             except (OverBudget, BadRequest) as refusal:
                 aside.append(SetAside(attempt, refusal))
-        raise given_up(tried, aside, errand.carried)
+        broken = trial if answering else None
+        async with aclosing(self._rest(errand, tried, aside, broken)) as rest:
+            async for event in rest:
+                yield event
+
+    def _rest(
+        self, errand: Errand, tried: list[Tried], aside: list[SetAside], broken: Trial | None
+    ) -> AsyncGenerator[Event]:
+        """What follows on attempts that failed; the caller has seen something of one that broke."""
+        if broken is None:
+            raise given_up(tried, aside, errand.carried)
+        health = self._state.health
+        return Rescue(errand, health, self._trial, self._dice, tried[-1], broken).events()
+
+    def _trial(self, attempt: Attempt, errand: Errand) -> Trial:
+        return Trial(attempt, errand, self._state, self._upstream, self._sign)
 
     async def _next(
         self, errand: Errand, tried: list[Tried], aside: list[SetAside], answering: bool

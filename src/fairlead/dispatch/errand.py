@@ -35,4 +35,6 @@ class Errand(Struct):
     today: str
     """ISO date, for prices."""
     arrived_s: float
+    continues: bool = False
+    """An answer is gone on with: nothing of an endpoint's is passed on as it comes."""
     carried: Carried = field(default_factory=Carried)

@@ -1,10 +1,11 @@
 """What is said of attempts that failed: on record, to the caller, and never with a secret."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from fairlead.decide.failover import Tried
+from fairlead.decide.rescue import Went
 from fairlead.dispatch.errand import Carried
 from fairlead.types.decision import Attempt
 from fairlead.types.errors import Failure, GatewayError, Unavailable, UpstreamError
@@ -80,4 +81,32 @@ def given_up(tried: list[Tried], aside: list[SetAside], carried: Carried) -> Gat
         tuple(carried.attempts),
     )
     error.__cause__ = last
+    return error
+
+
+def broken_off(
+    went: Sequence[Went], aside: Sequence[SetAside], carried: Carried, chars: int | None
+) -> UpstreamError:
+    """What the caller is told in the middle of an answer that nobody went on with. ``chars``: of
+    its text, as far as known."""
+    first = went[0].error
+    assert first is not None
+    so_far = "" if chars is None else f" after {chars} characters"
+    story = [
+        f"{one.leg.attempt.endpoint.name}: "
+        f"{one.error.message if one.error else 'said something else than was said before'}"
+        for one in went
+    ]
+    story += [f"{one.attempt.endpoint.name}, not tried: {one.why.message}" for one in aside]
+    filtered = any(one.error and one.error.failure is Failure.CONTENT_FILTER for one in went)
+    error = UpstreamError(
+        Failure.CONTENT_FILTER if filtered else Failure.STREAM_BROKEN,
+        f"the answer broke off{so_far}: {'; '.join(story)}",
+        upstream_status=first.upstream_status,
+        upstream_code=first.upstream_code,
+        attempts=tuple(carried.attempts),
+        quoted=any(one.error is not None and one.error.quoted for one in went),
+        delivered_chars=chars,
+    )
+    error.__cause__ = went[-1].error or first
     return error

@@ -9,6 +9,7 @@ from types import TracebackType
 from msgspec.structs import replace
 
 from fairlead.decide.cost import cost_nano_usd, price_version
+from fairlead.decide.rescue import STALLED
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Decoder, Dialect
 from fairlead.dispatch.errand import Errand
@@ -27,6 +28,9 @@ Sign = Callable[[Endpoint, Secret | None], Mapping[str, str]]
 
 MAX_ANSWER_BYTES = 64 << 20
 """A complete answer that is not streamed; 128k tokens of text are about half a megabyte."""
+WINDOW = 1 << 20
+"""Bytes of an answer that are kept while it streams: what is longer is not gone on with if its
+stream breaks."""
 MAX_ERROR_BYTES = 256 << 10
 ERROR_BODY_S = 2.0
 """How long an error's body may take: its status has said what matters, and another waits."""
@@ -60,6 +64,8 @@ class Trial:
         self._exchange: AbstractAsyncContextManager[Reply] | None = None
         self._began_s = monotonic()
         self._first_s: float | None = None
+        if errand.plan.rescue and errand.request.stream:
+            self._read = []
         self._end: End | None = None
         self._error: UpstreamError | None = None
         self._refused: UpstreamError | None = None
@@ -75,22 +81,30 @@ class Trial:
 
     _reply: Reply
     _decoder: Decoder
+    _read: list[bytes] | None = None
+    """What the endpoint sent so far. None where it is not kept."""
+    _room = WINDOW
 
     @property
     def over(self) -> bool:
         return self._end is not None
+
+    @property
+    def counted_tokens(self) -> int:
+        """Of the answer so far: a frame of a stream is a token or a few."""
+        return self._decoder.content_frames
 
     async def __aenter__(self) -> "Trial":
         attempt, errand, endpoint = self._attempt, self._errand, self._attempt.endpoint
         request, carried = errand.request, errand.carried
         if endpoint.name not in errand.plan.grant.endpoints:
             raise OurError(f"the plan names {endpoint.name}, which its grant does not allow")
-        dialect, relay = _spoken(request, endpoint)
+        dialect, own = _spoken(request, endpoint)
         rendered = dialect.render_request(request, endpoint, attempt.max_output_tokens)
         try:
             await self._reserve()
             carried.by = attempt
-            carried.dropped = rendered.dropped + (() if relay else request.loose)
+            carried.dropped = rendered.dropped + (() if own else request.loose)
             self._signed = self._sign(endpoint, attempt.secret)
             headers = {**rendered.headers, **self._signed}
             url = endpoint.base_url + rendered.path
@@ -101,7 +115,7 @@ class Trial:
             self._exchange = None
             self._ended(error)
             raise
-        self._decoder = dialect.decoder(request, relay)
+        self._decoder = dialect.decoder(request, own and not errand.continues)
         self._status = self._reply.status
         if self._status != 200:
             self._refused = dialect.parse_error(self._status, self._reply.headers, b"")
@@ -137,6 +151,11 @@ class Trial:
         data = await self._reply.chunk()
         self._due_s = self._watchdog.pause()
         if data is not None:
+            if self._read is not None:
+                self._read.append(data)
+                self._room -= len(data)
+                if self._room < 0:
+                    self._read = None
             return self._counted(self._decoder.feed(data))
         events = self._counted(self._decoder.close())
         if self._end is None:
@@ -180,6 +199,19 @@ class Trial:
                 self._errand.carried.first_token_s = self._first_s
         return alive
 
+    def said(self) -> list[Event] | None:
+        """All events of a stream that broke, again; None where they were not kept. Only what was
+        read is kept, which costs next to nothing: the same bytes give the same events."""
+        if self._read is None:
+            return None
+        request, events = self._errand.request, list[Event]()
+        dialect, own = _spoken(request, self._attempt.endpoint)
+        decoder = dialect.decoder(request, own and not self._errand.continues)
+        with suppress(UpstreamError):
+            for data in self._read:
+                events += decoder.feed(data)
+        return events
+
     async def _refusal(self) -> UpstreamError:
         """What the endpoint said instead of an answer; as much of it as comes in time."""
         request, endpoint = self._errand.request, self._attempt.endpoint
@@ -207,7 +239,8 @@ class Trial:
         if self._refused is not None:
             return self._refused
         if self._first_s is not None and self._errand.request.stream:
-            return UpstreamError(Failure.STREAM_BROKEN, "the stream stalled")
+            stalled = "the stream stalled"
+            return UpstreamError(Failure.STREAM_BROKEN, stalled, upstream_code=STALLED)
         return UpstreamError(Failure.SILENT, "no answer in time", upstream_status=self._status)
 
     def _close(self) -> None:
@@ -307,7 +340,7 @@ class Trial:
 
 
 def _spoken(request: Request, endpoint: Endpoint) -> tuple[Dialect, bool]:
-    """The dialect to speak, and whether the answer's bytes can be passed on as they are.
+    """The dialect to speak, and whether it is the caller's own.
 
     Embeddings and token counts are never translated: only endpoints that know them get them.
     """

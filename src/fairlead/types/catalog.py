@@ -157,6 +157,8 @@ class Route(Struct, frozen=True):
     max_attempts: int = 3
     deadline_s: float = 600.0
     description: str = ""
+    rescue: bool = True
+    """Whether another attempt may go on with a text whose stream broke."""
 
 
 class Catalog(Struct, frozen=True):

@@ -168,3 +168,5 @@ class Plan(Struct, frozen=True):
     """One line for people: why the first one is first."""
     baseline_nano_usd: int | None = None
     """What the baseline model would be expected to cost for the same request."""
+    rescue: bool = True
+    """Whether another attempt may go on with a text whose stream broke."""

@@ -170,11 +170,14 @@ class UpstreamError(GatewayError):
         param: str | None = None,
         attempts: tuple[Attempted, ...] = (),
         quoted: bool = False,
+        delivered_chars: int | None = None,
     ) -> None:
-        """``quoted``: the message has the endpoint's own words, which may repeat the caller's."""
+        """``quoted``: the message has the endpoint's own words, which may repeat the caller's.
+        ``delivered_chars``: so much text the caller has of an answer that will not be whole."""
         super().__init__(message, param=param, retry_after_s=retry_after_s, attempts=attempts)
         self.failure = failure
         self.quoted = quoted
+        self.delivered_chars = delivered_chars
         self.upstream_status = upstream_status
         self.upstream_code = upstream_code
         self.status, self.code = CLIENT_VIEW[failure]

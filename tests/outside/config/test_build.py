@@ -13,6 +13,7 @@ from fairlead.types.catalog import Catalog, Endpoint, Model, Price, Rates, Timeo
 PAID = (Price(rates=Rates(input=250_000, output=2_000_000), source="test"),)
 MINI = Model("gpt-5-mini", context_tokens=400_000, prices=PAID, strength=0.7)
 OPUS = Model("claude-opus-5", context_tokens=200_000, can=frozenset({"tools", "sampling"}))
+HAIKU = Model("claude-haiku", can=frozenset({"sampling", "prefill"}))
 GEMMA = Model("gemma4:12b", context_tokens=8_192, open_weights=True)
 
 
@@ -33,6 +34,8 @@ KNOWN = Known(
     models={
         ("openai", "gpt-5-mini"): MINI,
         ("anthropic", "claude-opus-5"): OPUS,
+        ("anthropic", "claude-haiku"): HAIKU,
+        ("openrouter", "claude-haiku"): HAIKU,
         ("openrouter", "openai/gpt-5-mini"): Model("openai/gpt-5-mini", prices=PAID),
     },
     aliases={
@@ -119,6 +122,23 @@ def test_settings_count_more_than_the_catalogue() -> None:
         can=frozenset({"system", "stream", "tools"}),
         accepts=frozenset({"text", "image"}),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "continues"),
+    [
+        ("providers: {anthropic: }\nmodels: {claude-haiku: anthropic}", True),
+        ("providers: {openrouter: }\nmodels: {claude-haiku: openrouter}", False),
+        ("providers: {openrouter: }\n"
+         "models: {claude-haiku: {at: openrouter, capabilities: [prefill]}}", True),
+        ("providers: {anthropic: }\n"
+         "models: {claude-haiku: {at: anthropic, capabilities: [-prefill]}}", False),
+    ],
+)  # fmt: skip
+def test_who_continues_a_last_turn_is_known_of_one_dialect(text: str, continues: bool) -> None:
+    [endpoint] = built(text).endpoints
+
+    assert ("prefill" in endpoint.model.can) is continues
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from fairlead.outside.config.references import dangling
 from fairlead.outside.config.settings import ModelSettings, ProviderSettings, Settings
 from fairlead.types.catalog import Catalog, Endpoint, Model, Price, Rates, Route
 
+ANTHROPIC = "anthropic_messages"
 CONFIGURED = "configuration"
 FREE = (
     Price(
@@ -135,9 +136,17 @@ def _served_by(
     for placement in placed:
         upstream = placement.upstream_model or placement.name
         known = here.get(upstream) or catalogue.find(provider.kind, upstream)
-        model = _model(placement, known or Model(name=placement.name))
+        model = _model(placement, _spoken(provider, known or Model(name=placement.name)))
         endpoints.append(_endpoint(provider, upstream, model))
     return endpoints
+
+
+def _spoken(provider: ProviderSettings, known: Model) -> Model:
+    """Known of a model as its makers serve it. Other servers that take a last assistant turn may
+    well answer it with a new one: only who runs them can say."""
+    if provider.dialect == ANTHROPIC or "prefill" not in known.can:
+        return known
+    return msgspec.structs.replace(known, can=known.can - {"prefill"})
 
 
 def _model(placement: ModelSettings, known: Model) -> Model:

@@ -96,6 +96,7 @@ def _route_facets(route: Route) -> Facets:
         "zones": _words(route.zones, "any"),
         "attempts": str(route.max_attempts),
         "deadline": f"{route.deadline_s:g}s",
+        "rescue": str(route.rescue),
         "description": route.description or "none",
     }
     for number, rule in enumerate(route.rules, 1):

@@ -51,6 +51,7 @@ class StatedRoute(Struct, frozen=True):
     zones: tuple[str, ...] = ()
     max_attempts: int = 3
     deadline_s: float = 600.0
+    rescue: bool = True
 
 
 def load(path: Path) -> Settings:
@@ -149,6 +150,7 @@ def route(named: Leaf, node: Node, reading: Reading) -> Route:
         max_attempts=stated.max_attempts,
         deadline_s=stated.deadline_s,
         description=stated.description,
+        rescue=stated.rescue,
     )
 
 

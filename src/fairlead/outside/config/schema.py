@@ -211,6 +211,12 @@ ROUTE: Table = {
         "When the request gives up, counted from its arrival.",
         "deadline_s",
     ),
+    "rescue": Key(
+        flag,
+        "true or false",
+        "true",
+        "Whether a text whose stream breaks is gone on with.",
+    ),
 }
 SERVER: Table = {
     "listen": Key(one(listen), "host:port", "127.0.0.1:4600", "Where callers reach Fairlead."),
