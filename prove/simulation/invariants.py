@@ -126,7 +126,10 @@ class Books:
         must(attempt_id not in self.held, "an attempt is held once", attempt_id)
         if self.denied.get(request) == attempt.key:
             where = f"request {request} at {attempt.key}"
-            must(attempt.last_resort, "nobody is asked while its breaker is open", where)
+            name, asked = attempt.endpoint.name, self.requests[request].sent
+            answering = any(one.told and one.endpoint == name for one in asked)
+            regardless = attempt.last_resort or answering
+            must(regardless, "nobody is asked while its breaker is open", where)
         if attempt.last_resort:
             well = self.requests[request].well
             must(not well, "only who has nobody else asks the least bad", f"{request}: {well}")

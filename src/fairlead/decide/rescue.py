@@ -127,6 +127,8 @@ def _is_open(attempt: Attempt, one: Went, went: Sequence[Went]) -> bool:
     failure = one.error.failure if one.error else None
     if failure is None or attempt.key != one.leg.attempt.key:
         return failure is None or RULES[failure].other_credential
+    if RULES[failure].gates:
+        return False
     times = sum(
         other.error is not None
         and other.error.failure is failure

@@ -37,4 +37,6 @@ class Errand(Struct):
     arrived_s: float
     continues: bool = False
     """An answer is gone on with: nothing of an endpoint's is passed on as it comes."""
+    regardless: bool = False
+    """The endpoint was answering this request just now: its breaker does not keep this out."""
     carried: Carried = field(default_factory=Carried)

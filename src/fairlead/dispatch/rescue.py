@@ -118,9 +118,7 @@ class Rescue:
         allowance = self._health.allowance([one.key for one in left], now_s)
         plan = replace(plan, attempts=left)
         leg = next_leg(plan, self._went, prefills, made, elapsed_s, allowance)
-        if leg is not None and is_proven(leg.attempt, self._went):
-            leg = replace(leg, attempt=replace(leg.attempt, last_resort=True))
-        elif leg is not None and counts(leg.attempt, self._went, allowance):
+        if leg is not None and counts(leg.attempt, self._went, allowance):
             self._health.retrying(leg.attempt.key, now_s)
         last = self._went[-1]
         if leg is None or last.error is None or last.error.failure is Failure.CALLER_FAULT:
@@ -145,7 +143,9 @@ class Rescue:
             if request.max_output_tokens is not None:
                 cap = min(self._room(), attempt.max_output_tokens or self._room())
                 attempt = replace(attempt, max_output_tokens=cap)
-        return self._try(attempt, replace(errand, request=request, continues=True))
+        proven = is_proven(leg.attempt, self._went)
+        errand = replace(errand, request=request, continues=True, regardless=proven)
+        return self._try(attempt, errand)
 
     def _new(self, event: Event, leg: Leg, skipper: Skipper, tokens: int) -> list[Event]:
         """What the caller does not have yet. Raises Diverged."""

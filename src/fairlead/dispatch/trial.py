@@ -165,7 +165,8 @@ class Trial:
     async def _reserve(self) -> None:
         """Reserve, and wait until the intent is durable where a hard budget depends on it."""
         state, errand, attempt = self._state, self._errand, self._attempt
-        if not (state.health.begin(attempt.key, self._began_s) or attempt.last_resort):
+        regardless = attempt.last_resort or errand.regardless
+        if not (state.health.begin(attempt.key, self._began_s) or regardless):
             raise UpstreamError(Failure.OVERLOADED, "a probe of this endpoint is already out")
         self._hold = state.ledger.hold(
             f"{errand.request_id}.{len(errand.carried.attempts) + 1}",
