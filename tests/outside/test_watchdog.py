@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+import uvloop
 
 from fairlead.outside.watchdog import FOREVER, Watchdog
 
@@ -178,3 +179,19 @@ async def test_a_cancellation_that_was_swallowed_at_the_end_is_taken_back_too() 
         return task.cancelling()
 
     assert await asyncio.create_task(just_in_time()) == 0
+
+
+def test_what_is_overdue_already_is_caught_by_the_loop_that_serves() -> None:
+    """uvloop gives a call that is due at once a handle that does not know when."""
+
+    async def late() -> bool:
+        loop = asyncio.get_running_loop()
+        watchdog = Watchdog(loop, loop.time() + 100.0)
+        watchdog.expect(0.0)
+        watchdog.resume(loop.time() - 1.0)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return watchdog.caught()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(late())

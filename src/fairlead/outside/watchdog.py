@@ -13,6 +13,7 @@ class Watchdog:
     """
 
     __slots__ = (
+        "_armed_s",
         "_cancelling",
         "_cancels",
         "_deadline_s",
@@ -29,6 +30,8 @@ class Watchdog:
         self._due_s = deadline_s
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_s = FOREVER
+        """When the timer fires. uvloop's has no ``when`` if it is due at once."""
         self._cancelling = 0
         """How often others had cancelled the task before."""
         self._cancels = 0
@@ -42,10 +45,10 @@ class Watchdog:
         self._due_s = min(self._loop.time() + within_s, self._deadline_s)
         timer = self._timer
         if timer is None:
-            self._timer = self._loop.call_at(self._due_s, self._look)
-        elif timer.when() > self._due_s:
+            self._arm()
+        elif self._armed_s > self._due_s:
             timer.cancel()
-            self._timer = self._loop.call_at(self._due_s, self._look)
+            self._arm()
 
     def pause(self) -> float:
         """The caller is being served, so the endpoint is not late. Returns what was due."""
@@ -72,6 +75,10 @@ class Watchdog:
         self._take_back()
         return self._task.cancelling() <= self._cancelling
 
+    def _arm(self) -> None:
+        self._armed_s = self._due_s
+        self._timer = self._loop.call_at(self._due_s, self._look)
+
     def _take_back(self) -> None:
         """More than one, where whatever was awaited finished just then and swallowed the first."""
         for _ in range(self._cancels):
@@ -84,7 +91,7 @@ class Watchdog:
         if self._due_s == FOREVER:
             return
         if self._loop.time() < self._due_s:
-            self._timer = self._loop.call_at(self._due_s, self._look)
+            self._arm()
         elif self._task is not None:
             self.expired = True
             self._cancels += 1
