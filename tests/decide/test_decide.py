@@ -186,7 +186,7 @@ def test_past_its_last_day_a_model_is_answered_by_its_successor() -> None:
 @pytest.mark.parametrize(
     ("asked", "caller", "vitals"),
     [
-        ("old", ANYONE, Vitals(gate_until_s=1_001.0)),
+        ("old", ANYONE, Vitals(gate_until_s=1_001.0, asked_until_s=1_001.0)),
         ("acme/old", ANYONE, Vitals(retired=True)),
         ("old", Caller("k", "k", models=("old",)), Vitals(retired=True)),
     ],
@@ -204,6 +204,7 @@ def test_no_successor_steps_in_where(asked: str, caller: Caller, vitals: Vitals)
 
 OPEN = Vitals(state="open")
 WORSE = Vitals(state="open", success=0.3)
+DRY = Vitals(gate_until_s=1_009.0, success=0.2)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +228,12 @@ WORSE = Vitals(state="open", success=0.3)
         pytest.param(
             "auto",
             [MID, SMALL],
-            {MID: OPEN, SMALL: Vitals("open", gate_until_s=1_001.0)},
+            {MID: OPEN, SMALL: Vitals("open", gate_until_s=1_001.0, asked_until_s=1_001.0)},
             ["acme/mid"],
             id="asked-to-wait",
+        ),
+        pytest.param(
+            "auto", [MID, SMALL], {MID: OPEN, SMALL: DRY}, ["bolt/small", "acme/mid"], id="used-up"
         ),
         pytest.param("old", [OLD, MID], {OLD: OPEN, MID: OPEN}, ["acme/old"], id="not-its-heirs"),
         pytest.param(
@@ -248,11 +252,11 @@ def test_the_least_bad_is_asked(
     plan = decide(ask(model=asked), ANYONE, view(*endpoints, vitals=known))
 
     assert [one.endpoint.name for one in plan.attempts] == expected
-    desperate = all(of.state == "open" or of.retired for of in vitals.values())
+    desperate = all(of != Vitals() for of in vitals.values())
     desperate &= len(vitals) == len(endpoints)
     assert all(one.last_resort == desperate for one in plan.attempts)
     assert {one.endpoint for one in plan.rejected}.isdisjoint(expected)
-    assert plan.reason.endswith("the least bad: every breaker is open") == desperate
+    assert plan.reason.endswith("the least bad where nobody is well") == desperate
 
 
 def test_what_policy_forbids_is_no_last_resort() -> None:

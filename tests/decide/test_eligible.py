@@ -273,15 +273,22 @@ def test_limits(
         pytest.param(Vitals(), None, id="healthy"),
         pytest.param(HALF, None, id="on-trial"),
         pytest.param(OPEN, ("health", "breaker is open"), id="breaker-open"),
-        pytest.param(Vitals(gate_until_s=1_000.0), None, id="gate-passed"),
+        pytest.param(Vitals(gate_until_s=1_000.0, asked_until_s=1_000.0), None, id="gate-passed"),
         pytest.param(
-            Vitals(gate_until_s=1_002.5), ("rate_limit", "asks to wait 2.5 s"), id="gated"
+            Vitals(gate_until_s=1_002.5, asked_until_s=1_000.0),
+            ("rate_limit", "rate limit used up for 2.5 s"),
+            id="used-up",
+        ),
+        pytest.param(
+            Vitals(gate_until_s=1_002.5, asked_until_s=1_002.5),
+            ("rate_limit", "asks to wait 2.5 s"),
+            id="gated",
         ),
         pytest.param(
             Vitals(retired=True), ("retired", "its provider says that it is gone"), id="gone"
         ),
         pytest.param(
-            Vitals(retired=True, state="open", gate_until_s=2_000.0),
+            Vitals(retired=True, state="open", gate_until_s=2_000.0, asked_until_s=2_000.0),
             ("retired", "its provider says that it is gone"),
             id="what-does-not-heal-comes-first",
         ),

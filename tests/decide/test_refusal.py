@@ -32,7 +32,7 @@ from fairlead.types.errors import (
 )
 
 GONE = changed(MID, retires="2026-01-01")
-BUSY = {("acme/mid", ""): Vitals(gate_until_s=1_005.0)}
+BUSY = {("acme/mid", ""): Vitals(gate_until_s=1_005.0, asked_until_s=1_005.0)}
 PICTURE = ask(messages=(Message("user", (Image(data="aa"),)),))
 UNPRICED = changed(MID, prices=())
 
@@ -211,7 +211,10 @@ def test_the_limit_to_change_is_named(narrowing: Narrowing, param: str) -> None:
 def test_when_to_try_again() -> None:
     one = keyed(MID, "a", "b")
     gates = {"a": 1_004.0, "b": 1_002.5}
-    vitals = {("acme/mid", key): Vitals(gate_until_s=until_s) for key, until_s in gates.items()}
+    vitals = {
+        ("acme/mid", key): Vitals(gate_until_s=until_s, asked_until_s=until_s)
+        for key, until_s in gates.items()
+    }
 
     with pytest.raises(Unavailable) as told:
         decide(ask(), ANYONE, view(one, vitals=vitals))

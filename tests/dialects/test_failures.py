@@ -241,6 +241,7 @@ def test_a_200_that_is_no_answer(body: bytes, expected: F, message: str) -> None
     assert (error.failure, error.message) == (expected, message)
 
 
+USED_UP = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}
 WED = "Wed, 21 Oct 2026 07:2{}:00 GMT"
 
 
@@ -267,6 +268,9 @@ WED = "Wed, 21 Oct 2026 07:2{}:00 GMT"
         ({}, '[{"@type":"RetryInfo","retryDelay":"34s"}]', 34.0),
         ({}, "Please try again in a while.", None),
         ({"retry-after": "1"}, "Please try again in 20s.", 1.0),
+        (USED_UP, "", 360.0),
+        (USED_UP, "Please try again in 20ms.", 0.02),
+        (USED_UP | {"retry-after": "1"}, "", 1.0),
     ],
 )
 def test_when_to_come_back(headers: dict[str, str], message: str, expected: float | None) -> None:

@@ -20,7 +20,7 @@ from fairlead.dispatch import Dispatch, Errand
 from fairlead.gateway import Call, Gateway
 from fairlead.state.keys import LOCAL
 from fairlead.types.catalog import Timeouts
-from fairlead.types.decision import Grant
+from fairlead.types.decision import Grant, Plan
 from fairlead.types.decision import Limits as KeyLimits
 from fairlead.types.errors import OurError, UpstreamError
 from servers import canned
@@ -537,6 +537,34 @@ async def test_one_probe_decides_on_a_breaker(
         assert breaker(served, "a") == state
 
 
+USED_UP = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s"}
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+async def test_an_endpoint_that_has_used_up_its_rate_limit_is_spared(
+    up: Scripted, tmp_path: Path, streams: bool
+) -> None:
+    """It has not refused anything yet, and need not."""
+    up.on("a", stream(*FRAMES, headers=USED_UP) if streams else reply(GOOD.whole, headers=USED_UP))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = [await served.ask(stream=streams) for _ in range(2)]
+        plan = served.exchanged()[1].plan
+
+    assert [one.headers["x-fairlead-endpoint"] for one in got] == ["at-a/a", "at-b/b"]
+    assert isinstance(plan, Plan)
+    assert "rate limit used up for" in plan.rejected[0].reason
+
+
+async def test_but_not_where_nobody_else_can_answer(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", reply(GOOD.whole, headers=USED_UP))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = [await served.ask() for _ in range(3)]
+
+    assert [one.status for one in got] == [200, 200, 200]
+
+
 async def test_alone_and_down_it_is_hardly_asked_more_often_than_there_are_requests(
     up: Scripted, tmp_path: Path
 ) -> None:
@@ -580,7 +608,7 @@ async def test_where_there_is_no_elsewhere_an_open_breaker_keeps_nobody_out(
         assert breaker(served, "a") == "closed"
 
     assert (got.status, got.text) == (200, canned.TEXT)
-    assert got.headers["x-fairlead-reason"].endswith("the least bad: every breaker is open")
+    assert got.headers["x-fairlead-reason"].endswith("the least bad where nobody is well")
 
 
 async def test_of_two_that_fail_over_to_a_half_open_endpoint_one_may(

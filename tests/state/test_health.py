@@ -112,6 +112,35 @@ def test_a_shorter_gate_does_not_shorten_a_longer_one() -> None:
     assert vitals(told, START_S + 1).gate_until_s == START_S + 30
 
 
+@pytest.mark.parametrize(
+    ("dry_s", "asked_s", "gate_s"),
+    [
+        pytest.param(20.0, None, 20, id="used up"),
+        pytest.param(5000.0, None, 300, id="not for ever"),
+        pytest.param(20.0, 5.0, 20, id="and it asked for less"),
+        pytest.param(5.0, 20.0, 20, id="and it asked for more"),
+    ],
+)
+def test_a_limit_that_is_used_up_is_a_gate_too(
+    dry_s: float, asked_s: float | None, gate_s: float
+) -> None:
+    told = health()
+    told.dry(KEY, dry_s, START_S)
+    if asked_s is not None:
+        told.observe(attempted(failure="rate_limit", retry_after_s=asked_s), START_S)
+
+    assert vitals(told).gate_until_s == START_S + gate_s
+    assert vitals(told).asked_until_s == (START_S + asked_s if asked_s else 0)
+    assert vitals(told, key=OTHER_CREDENTIAL) == Vitals()
+
+
+def test_word_of_an_endpoint_that_left_is_dropped() -> None:
+    told = health()
+    told.dry(("gone/gone", ""), 20.0, START_S)
+
+    assert told.vitals(START_S) == {}
+
+
 # Retirement.
 
 

@@ -16,8 +16,8 @@ from fairlead.types.decision import Caller, Plan, View
 
 GONE = frozenset({"retired", "lifecycle"})
 """Rules by which a model is left out for good."""
-OURS = "health"
-"""The rule by which we keep an endpoint back, where its provider has said nothing."""
+OURS = frozenset({"rate_limit", "health"})
+"""Rules by which we may keep an endpoint back that has not said no."""
 
 
 def decide(request: Request, caller: Caller, view: View) -> Plan:
@@ -85,20 +85,23 @@ def _least_bad(
     heirs: Sequence[Endpoint],
     view: View,
 ) -> Considered:
-    """Where only breakers stand in the way, they do not: an answer may come, a refusal never is
-    one. Who failed least comes first. The successors of a model only once it is gone."""
-    kept_back = {one.endpoint for one in considered.rejected if one.rule == OURS}
+    """Where only breakers and forecasts of rate limits stand in the way, they do not: an answer may
+    come, a refusal never is one. Who fails least comes first. The successors of a model only once
+    it is gone."""
+    kept_back = {one.endpoint for one in considered.rejected if one.rule in OURS}
     for stands_in, pool in ((False, endpoints), (True, heirs)):
         among = [endpoint for endpoint in pool if endpoint.name in kept_back]
         offers, _ = eligible.eligible(
             request, considered.task, among, considered.grant, view, desperate=True
         )
         ranked = score.rank(offers, considered.task, considered.rule, view.dice)
-        success = {_key(offer): offer.vitals.success for offer in offers}
+        ill = {
+            _key(offer): (offer.vitals.state == "open", -offer.vitals.success) for offer in offers
+        }
         attempts = tuple(
             [
                 replace(attempt, stands_in=stands_in, last_resort=True)
-                for attempt in sorted(ranked, key=lambda one: -success[one.key])
+                for attempt in sorted(ranked, key=lambda one: ill[one.key])
             ]
         )
         if attempts:

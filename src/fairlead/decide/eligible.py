@@ -263,9 +263,14 @@ def _retired(offer: Offer, question: Question) -> str | None:
     return "its provider says that it is gone" if offer.vitals.retired else None
 
 
+def _wait(offer: Offer, question: Question) -> str | None:
+    wait_s = offer.vitals.asked_until_s - question.view.now_s
+    return f"{_whose(offer)}asks to wait {wait_s:.1f} s" if wait_s > 0 else None
+
+
 def _rate_limit(offer: Offer, question: Question) -> str | None:
     wait_s = offer.vitals.gate_until_s - question.view.now_s
-    return f"{_whose(offer)}asks to wait {wait_s:.1f} s" if wait_s > 0 else None
+    return f"{_whose(offer)}rate limit used up for {wait_s:.1f} s" if wait_s > 0 else None
 
 
 def _health(offer: Offer, question: Question) -> str | None:
@@ -293,12 +298,13 @@ LIMITS: Terms = (
 )
 HEALTH: Terms = (
     ("retired", _retired),
+    ("rate_limit", _wait),
     ("rate_limit", _rate_limit),
     ("health", _health),
 )
 """Rules in the order in which they are asked, by the word in ``Rejected.rule``."""
 DEFINITIVE: Terms = HEALTH[:2]
-"""What its provider said itself. A breaker is only what we make of it."""
+"""Where its provider said no itself. Of the rest we only expect that it would."""
 
 
 @cache

@@ -89,7 +89,7 @@ def _reason(considered: Considered) -> str:
 def _merit(considered: Considered, first: Attempt) -> str:
     attempts = considered.attempts
     if first.last_resort:
-        return "the least bad: every breaker is open"
+        return "the least bad where nobody is well"
     if first.stands_in:
         return f"successor of {considered.route.name}, which is retired"
     attempts = tuple([attempt for attempt in attempts if not attempt.stands_in])

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from fairlead.dialects.headroom import dry_for_s
 from fairlead.types.errors import Failure, UpstreamError
 
 _F = Failure
@@ -217,7 +218,7 @@ def retry_after_s(headers: Mapping[str, str], message: str = "") -> float | None
         return _clamped(_until(after, headers.get("date", "")) if wait_s is None else wait_s)
     match = _WAIT_TEXT.search(message[:SEARCHED_CHARS])
     if match is None or not any(match.groups()):
-        return None
+        return dry_for_s(headers)
     hours, minutes, amount, unit = match.groups()
     wait_s = float(amount or 0) / (1000 if unit and unit.lower() == "ms" else 1)
     return _clamped(int(hours or 0) * 3600 + int(minutes or 0) * 60 + wait_s)

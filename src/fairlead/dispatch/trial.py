@@ -12,6 +12,7 @@ from fairlead.decide.cost import cost_nano_usd, price_version
 from fairlead.decide.rescue import STALLED
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Decoder, Dialect
+from fairlead.dialects.headroom import dry_for_s
 from fairlead.dispatch.errand import Errand
 from fairlead.dispatch.told import masked, recorded
 from fairlead.outside.upstream import Reply, Upstream
@@ -119,6 +120,8 @@ class Trial:
         self._status = self._reply.status
         if self._status != 200:
             self._refused = dialect.parse_error(self._status, self._reply.headers, b"")
+        elif (dry_s := dry_for_s(self._reply.headers)) is not None:
+            self._state.health.dry(attempt.key, dry_s, monotonic())
         return self
 
     async def __aexit__(

@@ -60,6 +60,7 @@ class Record:
 
     __slots__ = (
         "breaker",
+        "dry_until_s",
         "first_token_ms",
         "gate_until_s",
         "gates_in_a_row",
@@ -72,6 +73,7 @@ class Record:
     def __init__(self) -> None:
         self.breaker = Breaker()
         self.retries = Retries()
+        self.dry_until_s = 0.0
         self.gate_until_s = 0.0
         self.gates_in_a_row = 0
         self.first_token_ms: float | None = None
@@ -190,9 +192,7 @@ class Health:
         key = attempted.endpoint, attempted.credential
         if key[0] not in self._endpoints:
             return
-        record = self._records.get(key)
-        if record is None:
-            record = self._records[key] = Record()
+        record = self._record(key)
         began_s = now_s - attempted.total_ms / 1000
         if attempted.failure == "":
             self._answered(key, record, attempted, began_s, now_s)
@@ -200,6 +200,15 @@ class Health:
             record.breaker.void(began_s)
         elif attempted.id:
             self._failed(record, attempted, began_s, now_s)
+        self._touch(key, record, now_s)
+
+    def dry(self, key: Key, wait_s: float, now_s: float) -> None:
+        """An answer brought word that nothing is left of a rate limit for so long."""
+        if key[0] not in self._endpoints:
+            return
+        record = self._record(key)
+        until_s = now_s + min(wait_s, BENCHES[Failure.RATE_LIMIT].asked_most_s)
+        record.dry_until_s = max(record.dry_until_s, until_s)
         self._touch(key, record, now_s)
 
     def vitals(self, now_s: float) -> Mapping[Key, Vitals]:
@@ -252,6 +261,12 @@ class Health:
             self._next_change_s = min(self._next_change_s, retirement.until_s)
             self._touch_all(attempted.endpoint)
 
+    def _record(self, key: Key) -> Record:
+        record = self._records.get(key)
+        if record is None:
+            record = self._records[key] = Record()
+        return record
+
     def _touch(self, key: Key, record: Record, now_s: float) -> None:
         self._changed.add(key)
         changes_s = _changes_s(record, now_s)
@@ -284,12 +299,13 @@ class Health:
         state = record.breaker.state(now_s)
         return Vitals(
             state,
-            record.gate_until_s,
+            max(record.gate_until_s, record.dry_until_s),
             retired,
             record.first_token_ms,
             record.tokens_per_s,
             # On trial it stands where it stood: behind others nobody would try it.
             1.0 if state == "half_open" else record.success_now(now_s),
+            record.gate_until_s,
         )
 
 

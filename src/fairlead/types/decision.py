@@ -75,13 +75,16 @@ class Vitals(Struct, frozen=True):
 
     state: Literal["closed", "open", "half_open"] = "closed"
     gate_until_s: float = 0.0
-    """Monotonic time before which it must not be asked (``retry-after``)."""
+    """Monotonic time before which it should not be asked: it said so, or has nothing left of a rate
+    limit."""
     retired: bool = False
     first_token_ms: float | None = None
     """Moving average; None until measured."""
     tokens_per_s: float | None = None
     success: float = 1.0
     """Moving average of outcomes, 0 to 1."""
+    asked_until_s: float = 0.0
+    """The part of ``gate_until_s`` that it asked for itself, by ``retry-after``."""
 
 
 class View(Struct, frozen=True):
@@ -138,7 +141,8 @@ class Attempt(Struct, frozen=True):
     """It serves the declared successor of the model that was asked for by name: to be asked only
     once that one is gone."""
     last_resort: bool = False
-    """Its breaker is open, and so is everybody's: it is asked all the same."""
+    """Its breaker is open or its rate limit used up, and nobody is better off: it is asked all the
+    same."""
 
     @property
     def key(self) -> tuple[str, str]:
