@@ -611,6 +611,23 @@ async def test_where_there_is_no_elsewhere_an_open_breaker_keeps_nobody_out(
     assert got.headers["x-fairlead-reason"].endswith("the least bad where nobody is well")
 
 
+async def test_who_is_let_in_beside_a_probe_does_not_end_it(up: Scripted, tmp_path: Path) -> None:
+    gate = Gate()
+    scripts = iter([(gate, *reply(GOOD.whole)), reply(error("bad"), status=400)])
+    up.on("a", lambda _: next(scripts))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        failed_earlier(served, "a")
+        probe = asyncio.create_task(served.ask())
+        await asyncio.to_thread(up.wait_for, "a")
+        assert (await served.ask()).status == 400
+        assert breaker(served, "a") == "open"
+        gate.open()
+        assert (await probe).status == 200
+
+    assert [one.kept_out for fact in served.exchanged() for one in fact.attempts] == [True, False]
+
+
 async def test_of_two_that_fail_over_to_a_half_open_endpoint_one_may(
     up: Scripted, tmp_path: Path
 ) -> None:

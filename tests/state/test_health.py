@@ -252,6 +252,16 @@ def test_an_attempt_that_was_kept_back_does_not_end_the_probe() -> None:
     assert vitals(told, now_s + 1).state == "closed"
 
 
+@pytest.mark.parametrize("failure", ["cancelled", "rate_limit", "caller_fault"])
+def test_an_attempt_that_was_made_all_the_same_does_not_end_the_probe(failure: str) -> None:
+    told, now_s = half_open()
+    told.begin(KEY, now_s)
+    told.observe(attempted(failure=failure, total_ms=0.0, kept_out=True), now_s)
+
+    assert vitals(told, now_s).state == "open"
+    assert not told.begin(KEY, now_s)
+
+
 def test_what_was_never_sent_is_nobodys_failure() -> None:
     told = after(Failure.OVERLOADED, 5, id="")
 

@@ -85,6 +85,7 @@ class Trial:
     _read: list[bytes] | None = None
     """What the endpoint sent so far. None where it is not kept."""
     _room = WINDOW
+    _kept_out = False
 
     @property
     def over(self) -> bool:
@@ -168,9 +169,10 @@ class Trial:
     async def _reserve(self) -> None:
         """Reserve, and wait until the intent is durable where a hard budget depends on it."""
         state, errand, attempt = self._state, self._errand, self._attempt
-        regardless = attempt.last_resort or errand.regardless
-        if not (state.health.begin(attempt.key, self._began_s) or regardless):
-            raise UpstreamError(Failure.OVERLOADED, "a probe of this endpoint is already out")
+        if not state.health.begin(attempt.key, self._began_s):
+            if not (attempt.last_resort or errand.regardless):
+                raise UpstreamError(Failure.OVERLOADED, "a probe of this endpoint is already out")
+            self._kept_out = True
         self._hold = state.ledger.hold(
             f"{errand.request_id}.{len(errand.carried.attempts) + 1}",
             errand.request_id,
@@ -288,6 +290,7 @@ class Trial:
             basis="price_unknown" if cost is None else basis,
             price_version=price_version(endpoint.model, errand.today),
             retry_after_s=error.retry_after_s if error else None,
+            kept_out=self._kept_out,
         )
 
     def _usage(self) -> tuple[Usage | None, Basis]:

@@ -197,7 +197,7 @@ class Health:
         if attempted.failure == "":
             self._answered(key, record, attempted, began_s, now_s)
         elif attempted.failure == "cancelled":
-            record.breaker.void(began_s)
+            _void(record, attempted, began_s)
         elif attempted.id:
             self._failed(record, attempted, began_s, now_s)
         self._touch(key, record, now_s)
@@ -252,7 +252,7 @@ class Health:
             record.breaker.bad(began_s, now_s, self._dice())
             record.judge(False, now_s)
         else:
-            record.breaker.void(began_s)
+            _void(record, attempted, began_s)
         if rule.gates:
             record.gate(BENCHES[failure], attempted.retry_after_s, now_s)
         if rule.retires:
@@ -307,6 +307,12 @@ class Health:
             1.0 if state == "half_open" else record.success_now(now_s),
             record.gate_until_s,
         )
+
+
+def _void(record: Record, attempted: Attempted, began_s: float) -> None:
+    """Who was kept out was not the probe, and must not end it."""
+    if not attempted.kept_out:
+        record.breaker.void(began_s)
 
 
 def _average(known: float | None, seen: float) -> float:

@@ -48,6 +48,8 @@ class Attempted(Struct, frozen=True):
     basis: Basis
     price_version: str
     retry_after_s: float | None = None
+    kept_out: bool = False
+    """Its breaker said no, and for want of anybody else it was made all the same."""
 
 
 class Exchanged(Struct, frozen=True):
