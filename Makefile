@@ -39,6 +39,9 @@ prove: $(STAMP)         ## prove what is promised, at length; WHAT=... for one o
 prove-json: $(STAMP)
 	@$(BIN)/python -m prove --json $(WHAT)
 
+simulate: $(STAMP)      ## 100,000 simulated worlds; SEEDS=... how many, FROM=... the first
+	@$(if $(SEEDS),SEEDS=$(SEEDS)) $(if $(FROM),FROM=$(FROM)) $(BIN)/python -m prove --json simulate
+
 format: $(STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .

@@ -38,8 +38,8 @@ def asked(number: int, words: int, padding: int) -> str:
     return f"say {number} of {words}{' x' * padding}"
 
 
-def text_of(number: int, words: int) -> tuple[str, ...]:
-    return tuple(f"n{number}w{index} " for index in range(words))
+def text_of(number: int, words: int, letter: str = "n") -> tuple[str, ...]:
+    return tuple(f"{letter}{number}w{index} " for index in range(words))
 
 
 def read(body: bytes) -> Question:
@@ -61,11 +61,13 @@ def read(body: bytes) -> Question:
     )
 
 
-def say(question: Question, input_lie: int = 1) -> Said:
-    whole = text_of(question.number, question.words)
+def say(question: Question, input_lie: int = 1, other_words: bool = False) -> Said:
+    whole = text_of(question.number, question.words, "o" if other_words else "n")
     if question.prefix and "".join(whole).startswith(question.prefix):
         rest = "".join(whole)[len(question.prefix) :]
         whole = tuple(f"{word} " for word in rest.split(" ")[:-1])
+    elif question.prefix and not question.prefix.endswith(" "):
+        whole = (" ", *whole)
     most = question.max_tokens
     pieces = whole if most is None else whole[:most]
     finish = "stop" if len(pieces) == len(whole) else "length"

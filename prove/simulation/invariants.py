@@ -28,7 +28,7 @@ GATES_S: Mapping[str, float] = {
 }
 """How long, at least, who failed in this way is not asked."""
 MISSING_S = 60.0
-TRUE_WAYS = ("ok", "slow", "pings", "lie")
+TRUE_WAYS = ("ok", "slow", "pings", "lie", "other words")
 """Ways of an exchange in which the endpoint answers in full and reports its tokens."""
 MINUTE_S = 60.0
 
@@ -92,6 +92,11 @@ class Request(Struct):
     tasks: list[Any] = field(default_factory=list)
     finished_s: float | None = None
     outcome: str = ""
+
+    @property
+    def texts(self) -> set[str]:
+        """What one of those who were asked would have said, with what it went on from."""
+        return {one.prefix + "".join(one.said.pieces) for one in self.sent if one.said}
 
 
 def must(holds: bool, invariant: str, detail: str) -> None:

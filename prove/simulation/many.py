@@ -31,6 +31,8 @@ def results(seeds: Iterable[int]) -> Iterator[Result]:
     machine = Machine()
     collecting = gc.isenabled()
     gc.disable()
+    gc.collect()
+    gc.freeze()
     try:
         with in_place_of_the_world(machine):
             for count, seed in enumerate(seeds):
@@ -38,6 +40,7 @@ def results(seeds: Iterable[int]) -> Iterator[Result]:
                     gc.collect()
                 yield simulate(seed, machine)
     finally:
+        gc.unfreeze()
         if collecting:
             gc.enable()
 

@@ -88,18 +88,20 @@ class Story(Struct):
 def tell(seed: int) -> Story:
     chance = Chance(seed)
     storm_s = chance.one_of((10.0, 30.0, 60.0))
-    endpoints = _endpoints(chance)
-    catalog = _catalog(endpoints, chance)
-    holders = _holders(endpoints, chance)
-    asks = _asks(catalog, len(holders), storm_s, chance)
+    # Each part has a chance of its own: a change to one leaves the others as they were.
+    endpoints = _endpoints(Chance(f"{seed} endpoints"))
+    catalog = _catalog(endpoints, Chance(f"{seed} routes"))
+    holders = _holders(endpoints, Chance(f"{seed} keys"))
+    asks = _asks(catalog, len(holders), storm_s, Chance(f"{seed} requests"))
+    moods = Chance(f"{seed} moods")
     midnight_s = chance.one_of(MIDNIGHTS_S)
     return Story(
         seed=seed,
         catalog=catalog,
-        vendors=[_vendor(one, storm_s, chance) for one in endpoints],
+        vendors=[_vendor(one, storm_s, moods) for one in endpoints],
         holders=holders,
         asks=asks,
-        events=_events(storm_s, chance),
+        events=_events(storm_s, Chance(f"{seed} events")),
         wall_s=midnight_s - STARTS_S - chance.between(0.0, 2 * storm_s),
         late_s=chance.one_of((0.0, 1e-6, 1e-3, 0.02)),
         round_s=chance.one_of((0.0, 1e-5, 1e-3)),
@@ -208,11 +210,11 @@ def _asks(catalog: Catalog, holders: int, storm_s: float, chance: Chance) -> lis
     """They come in bursts, so that what only happens together happens."""
     names = (LIST, LIST, "auto", "cheap", *catalog.by_name)
     patient = chance.random()
-    budgeted = chance.happens(0.5)
+    budgeted, rush = chance.happens(0.5), chance.happens(0.2)
     asks: list[Ask] = []
     at_s = STARTS_S + 0.1
-    for _ in range(chance.whole(2, 6)):
-        together = chance.one_of((1, 1, 2, 4, 6))
+    for _ in range(chance.whole(4, 8) if rush else chance.whole(2, 6)):
+        together = chance.whole(3, 8) if rush else chance.one_of((1, 1, 2, 4, 6))
         spread_s = chance.one_of((0.0, 0.0, 0.01, 1.0))
         model = chance.one_of(names)
         for _ in range(together):
@@ -222,7 +224,7 @@ def _asks(catalog: Catalog, holders: int, storm_s: float, chance: Chance) -> lis
                 Ask(
                     number=len(asks) + 1,
                     at_s=at_s + spread_s * chance.random(),
-                    holder=0 if budgeted else chance.whole(0, holders - 1),
+                    holder=holders - 1 if rush else 0 if budgeted else chance.whole(0, holders - 1),
                     dialect=chance.one_of((OPENAI, OPENAI, ANTHROPIC)),
                     model=model if chance.happens(0.8) else chance.one_of(names),
                     stream=chance.happens(0.6),
@@ -235,7 +237,7 @@ def _asks(catalog: Catalog, holders: int, storm_s: float, chance: Chance) -> lis
                     slow_s=chance.one_of((0.5, 3.0)) if chance.happens(0.05) else 0.0,
                 )
             )
-        at_s += storm_s * 0.3 * chance.random()
+        at_s += min(storm_s, 15.0 if rush else 1e9) * 0.3 * chance.random()
     return asks
 
 

@@ -36,14 +36,24 @@ REFUSALS: Mapping[str, tuple[int, str, Mapping[str, str]]] = {
     "filter": (400, "content_filter", {}),
 }
 BREAKS = ("refused", "unreachable", "reset", "silent", "mute", "stall", "cut", "eof")
-ODD = ("html", "empty", "error in 200", "error event", "no usage", "lie", "slow", "pings")
+ODD = (
+    "html",
+    "empty",
+    "error in 200",
+    "error event",
+    "no usage",
+    "lie",
+    "slow",
+    "pings",
+    "other words",
+)
 
 MOODS: Mapping[str, tuple[float, tuple[str, ...]]] = {
     "well": (0.0, ("ok",)),
     "flaky": (0.4, (*BREAKS, *ODD, "500", "503", "429", "429, 1 s")),
     "down": (1.0, ("refused", "unreachable", "reset", "503", "500")),
     "silent": (1.0, ("silent", "mute", "stall")),
-    "cutting": (0.7, ("cut", "eof", "stall", "error event", "reset")),
+    "cutting": (0.7, ("cut", "eof", "stall", "error event", "reset", "other words")),
     "full": (0.9, ("429", "429, 1 s", "429, 20 s", "529")),
     "empty": (1.0, ("quota", "401")),
     "gone": (1.0, ("404", "410")),
@@ -66,6 +76,8 @@ class Exchange(Struct):
     """What is charged for, once all of it was taken."""
     taken: bool = False
     """The gateway has read the answer to its end."""
+    prefix: str = ""
+    """The beginning that it was given to go on from."""
     told: bool = False
     """The gateway has had the head of the answer."""
     open: bool = False
@@ -214,7 +226,8 @@ class Sending:
             body = answers.error_body(dialect, "server_error") if body is None else body
             self._parts = [(due_s, body)]
             return
-        exchange.said = said = answers.say(question, 5 if how == "lie" else 1)
+        exchange.said = said = answers.say(question, 5 if how == "lie" else 1, how == "other words")
+        exchange.prefix = question.prefix
         usage = how != "no usage"
         if question.stream:
             frames = answers.FRAMES[dialect](

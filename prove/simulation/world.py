@@ -233,7 +233,7 @@ class Process:
         world = self._world
         holder = world.story.holders[ask.holder]
         caller = holder.row.caller
-        client = Client(ask, holder.key)
+        client = Client(ask, holder.key, lambda: request.texts)
         call = client.call(world.machine.now_ms(), self._loop.time())
         route = world.catalog.routes.get(ask.model)
         most, deadline_s = (route.max_attempts, route.deadline_s) if route else (3, 600.0)

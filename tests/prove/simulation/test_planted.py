@@ -1,0 +1,197 @@
+"""The simulation can fail: each fault, planted in the real class, is found within a few seeds."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from prove.simulation.many import results
+
+from fairlead.decide import policy
+from fairlead.dispatch import carry
+from fairlead.dispatch.trial import Trial
+from fairlead.gateway import Exchange
+from fairlead.outside.store import Store
+from fairlead.outside.watchdog import Watchdog
+from fairlead.state import ledger
+from fairlead.state.breaker import Breaker
+from fairlead.state.health import Record
+from fairlead.state.ledger import AT_ONCE, Account, Accounts, Ledger
+from fairlead.types.decision import Grant, Limits
+
+WITHIN_SEEDS = 300
+Patch = pytest.MonkeyPatch
+
+
+def reserves_count_for_nothing(patch: Patch) -> None:
+    real = ledger._left
+
+    def left(limits: Limits, accounts: Accounts) -> list[tuple[int, str]]:
+        return real(
+            limits,
+            Accounts(*(Account(one.spent_nano_usd) for one in (accounts.day, accounts.month))),
+        )
+
+    patch.setattr(ledger, "_left", left)
+
+
+def a_settle_runs_twice(patch: Patch) -> None:
+    real = Trial._close
+
+    def close(self: Trial) -> None:
+        real(self)
+        if self._end is not None:
+            self._closed = False
+
+    patch.setattr(Trial, "_close", close)
+
+
+def who_leaves_is_not_settled(patch: Patch) -> None:
+    real = Trial._close
+
+    def close(self: Trial) -> None:
+        if self._end is not None or self._error is not None:
+            real(self)
+
+    patch.setattr(Trial, "_close", close)
+
+
+def nobody_waits_for_the_disk(patch: Patch) -> None:
+    real = Store.append_durable
+
+    def append(self: Store, statement: str, params: Any) -> Any:
+        real(self, statement, params)
+        return AT_ONCE
+
+    patch.setattr(Store, "append_durable", append)
+
+
+def an_orphan_costs_nothing(patch: Patch) -> None:
+    free = ledger.RECOVER.replace("reserved_nano,\n", "0,\n")
+    assert free != ledger.RECOVER
+    patch.setattr(ledger, "RECOVER", free)
+
+
+def orphans_are_left_open(patch: Patch) -> None:
+    patch.setattr(ledger, "RECOVER", f"{ledger.RECOVER} AND intent.at_ms < 0")
+
+
+def a_probe_has_no_lease(patch: Patch) -> None:
+    real = Breaker.begin
+
+    def begin(self: Breaker, now_s: float) -> bool:
+        may = real(self, now_s)
+        self._probe_until_s = 0.0
+        return may
+
+    patch.setattr(Breaker, "begin", begin)
+
+
+def a_breaker_that_is_open_lets_all_through(patch: Patch) -> None:
+    patch.setattr(Breaker, "begin", lambda self, now_s: True)
+
+
+def a_gate_is_not_kept(patch: Patch) -> None:
+    patch.setattr(Record, "gate", lambda *_: None)
+
+
+def nobody_counts_the_attempts(patch: Patch) -> None:
+    real = carry.next_attempt
+
+    def next_attempt(plan: Any, *more: Any) -> Any:
+        return real(replace(plan, max_attempts=9), *more)
+
+    patch.setattr(carry, "next_attempt", next_attempt)
+
+
+def the_watchdog_sleeps(patch: Patch) -> None:
+    patch.setattr(Watchdog, "expect", lambda *_: None)
+
+
+def midnight_never_comes(patch: Patch) -> None:
+    real = Ledger._turn
+
+    def turn(self: Ledger, now_ms: int) -> None:
+        if self._windows.from_ms == 0:
+            real(self, now_ms)
+
+    patch.setattr(Ledger, "_turn", turn)
+
+
+def everybody_may_be_asked(patch: Patch) -> None:
+    def grant(request: Any, caller: Any, route: Any, rule: Any, view: Any) -> Any:
+        return Grant(frozenset(one.name for one in view.catalog.endpoints)), ()
+
+    patch.setattr(policy, "grant", grant)
+
+
+def a_request_is_told_twice(patch: Patch) -> None:
+    real = Exchange._finish
+
+    def finish(self: Exchange, error: BaseException | None) -> None:
+        real(self, error)
+        self._told = False
+
+    patch.setattr(Exchange, "_finish", finish)
+
+
+def another_answers_in_the_middle(patch: Patch) -> None:
+    real = carry.next_attempt
+
+    def next_attempt(plan: Any, tried: Any, elapsed_s: float, answering: bool, *more: Any) -> Any:
+        return real(plan, tried, elapsed_s, False, *more)
+
+    patch.setattr(carry, "next_attempt", next_attempt)
+
+
+def an_exchange_is_not_left(patch: Patch) -> None:
+    real = Trial.__aexit__
+
+    async def leave(self: Trial, *exc: Any) -> None:
+        if exc[0] is not None:
+            self._exchange = None
+        await real(self, *exc)
+
+    patch.setattr(Trial, "__aexit__", leave)
+
+
+def something_runs_on(patch: Patch) -> None:
+    real = Trial.__aenter__
+
+    async def enter(self: Trial) -> Trial:
+        self.left = asyncio.ensure_future(asyncio.sleep(1e9))  # type: ignore[attr-defined]
+        return await real(self)
+
+    patch.setattr(Trial, "__aenter__", enter)
+
+
+FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
+    reserves_count_for_nothing: ("the ledger knows what is left", "spent and reserved stay"),
+    a_settle_runs_twice: ("an attempt settles once",),
+    who_leaves_is_not_settled: ("what ends is settled",),
+    nobody_waits_for_the_disk: ("a budget's intent is on disk", "who sees the end was settled"),
+    an_orphan_costs_nothing: ("an orphan costs its reserve",),
+    orphans_are_left_open: ("what was left open is settled at the start",),
+    midnight_never_comes: ("the ledger knows what is left", "the balances are what was settled"),
+    a_probe_has_no_lease: ("one probe at a time",),
+    a_breaker_that_is_open_lets_all_through: ("one probe at a time", "nobody is asked while"),
+    a_gate_is_not_kept: ("who asked us to wait is not asked",),
+    nobody_counts_the_attempts: ("attempts stay within the route's",),
+    everybody_may_be_asked: ("nobody is asked outside the grant",),
+    the_watchdog_sleeps: ("nothing hangs", "a request ends by its deadline"),
+    a_request_is_told_twice: ("a request is told once",),
+    another_answers_in_the_middle: ("the text is whole", "what was told before an error"),
+    an_exchange_is_not_left: ("no exchange is left open",),
+    something_runs_on: ("no task outlives its request",),
+}
+"""What is planted, and the invariants that may show it first."""
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_planted_fault_is_found(fault: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    fault(monkeypatch)
+
+    broken = next((one.broken for one in results(range(WITHIN_SEEDS)) if one.broken), "")
+
+    assert broken.startswith(FAULTS[fault])
