@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from msgspec.structs import asdict
 
 from app.made import (
     ANYONE,
@@ -22,9 +23,11 @@ from app.made import (
     server,
     status,
 )
-from fairlead.app.parts import Running, running
+from fairlead.app.parts import Running, _limits, running
+from fairlead.outside.config.settings import LimitSettings, ServerSettings
 from fairlead.outside.folder import Folder
 from fairlead.outside.store import Store
+from fairlead.server.limits import Limits
 from fairlead.state.ledger import Ledger
 from fairlead.types.catalog import Catalog
 from fairlead.types.errors import OurError
@@ -236,3 +239,29 @@ async def test_a_log_that_cannot_be_written_stops_the_start(
     with pytest.raises(FileNotFoundError):
         async with running(catalog, server(log=str(tmp_path / "no" / "log")), folder, {}):
             pass
+
+
+@pytest.mark.parametrize(
+    ("said", "files", "connections"),
+    [
+        (LimitSettings(), 1_000_000, 10_000),
+        (LimitSettings(), 1024, 462),
+        (LimitSettings(max_connections=50), 1024, 50),
+        (LimitSettings(max_connections=5000), 1024, 462),
+        (LimitSettings(), 20, 1),
+    ],
+)
+def test_no_more_connections_than_there_are_files_for(
+    said: LimitSettings, files: int, connections: int
+) -> None:
+    settings = ServerSettings(limits=said, max_body_bytes=7)
+
+    assert _limits(settings, files) == Limits(max_body_bytes=7, max_connections=connections)
+
+
+def test_what_is_said_of_limits_is_what_the_listener_goes_by() -> None:
+    said = LimitSettings(1.0, 2.0, 3.0, 4.0, 5, 6, 7.0)
+
+    limits = _limits(ServerSettings(limits=said), 1_000_000)
+
+    assert {name: getattr(limits, name) for name in said.__struct_fields__} == asdict(said)

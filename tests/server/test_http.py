@@ -12,9 +12,11 @@ from fairlead.server.limits import Limits
 from fairlead.state.keys import list_keys, revoke
 from fairlead.types.decision import Limits as KeyLimits
 from servers import canned
+from servers.hostile import asking
 from servers.inprocess import Got, Served, at, serving
 from servers.scripted import Gate, Scripted, reply, stream
 
+FULL = Limits(max_waiting=0, linger_s=0.05)
 GOOD = canned.OPENAI["text"]
 CHAT, MESSAGES, COUNT = "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"
 ASK = {"model": "a", "max_tokens": 99, "messages": [{"role": "user", "content": "Hello."}]}
@@ -200,6 +202,70 @@ async def test_beyond_its_limit_a_gateway_turns_work_away(up: Scripted, tmp_path
 
     assert (second.status, second.headers["retry-after"]) == (503, "1")
     assert second.headers["x-should-retry"] == "true"
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_what_arrives_in_an_overload_is_turned_away_unread(
+    up: Scripted, tmp_path: Path, path: str, pieces: int
+) -> None:
+    """Whether it is plain enough to be answered unparsed, or has to be parsed first."""
+    async with serving(tmp_path, up, at(up, "a"), limits=FULL) as served:
+        sent = asking(line=f"POST {path} HTTP/1.1".encode())
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for _ in range(2):
+            for part in (sent[: len(sent) // pieces], sent[len(sent) // pieces :]):
+                writer.write(part)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5.0):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                body = await reader.readexactly(int(head.partition("content-length: ")[2][:3]))
+        writer.close()
+        health = await served.request("GET", "/healthz")
+        preview = await served.request("POST", "/v1/route", ASK)
+
+        assert served.listener.load.shed == 2
+
+    assert b"overloaded" in body
+    assert head.startswith("http/1.1 503 ")
+    assert "retry-after: 1" in head
+    assert "x-should-retry: true" in head
+    assert (health.status, preview.status) == (200, 200)
+    assert (up.seen, served.facts) == ([], [])
+
+
+async def test_one_connection_too_many_is_told_so(up: Scripted, tmp_path: Path) -> None:
+    two = Limits(max_connections=2, linger_s=0.05)
+
+    async with serving(tmp_path, up, at(up, "a"), limits=two) as served:
+        held = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(2)]
+        third = await served.raw(asking())
+        held.pop()[1].close()
+        async with asyncio.timeout(5.0):
+            while len(served.listener._server.connections) == 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        again = await served.ask("a")
+        held.pop()[1].close()
+
+    assert third.startswith(b"HTTP/1.1 503 ")
+    assert b"too many connections" in third
+    assert b"retry-after: 1" in third
+    assert again.status == 200
+
+
+async def test_a_crowd_beyond_the_limit_is_only_closed(up: Scripted, tmp_path: Path) -> None:
+    async with serving(tmp_path, up, at(up, "a"), limits=Limits(max_connections=1)) as served:
+        _, first = await asyncio.open_connection("127.0.0.1", served.port)
+        crowd = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(100)]
+        told = await asyncio.wait_for(
+            asyncio.gather(*(reader.read() for reader, _ in crowd), return_exceptions=True), 5.0
+        )
+        for _, writer in (*crowd, (None, first)):
+            writer.close()
+
+    assert sum(isinstance(answer, bytes) and b" 503 " in answer for answer in told) == 64
+    assert served.listener._server.turned_away == set()
 
 
 async def test_while_it_drains_new_work_is_turned_away(served: Served) -> None:

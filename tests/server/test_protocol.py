@@ -113,7 +113,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
 async def test_who_dribbles_a_head_gains_no_time(up: Scripted, tmp_path: Path) -> None:
     async with serving(tmp_path, up, at(up, "a"), limits=HURRIED) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        answered = asyncio.ensure_future(reader.read())
+        answered = asyncio.ensure_future(reader.readuntil(b"}}"))
         with closing(writer), suppress(ConnectionError):
             for letter in asking()[:-1]:
                 writer.write(bytes((letter,)))

@@ -5,17 +5,19 @@ import os
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from sys import stderr, stdout
 from time import time
 from typing import BinaryIO
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from fairlead import __version__
 from fairlead.dispatch import Dispatch
 from fairlead.gateway import Gateway
-from fairlead.outside import pepper
+from fairlead.outside import descriptors, pepper
 from fairlead.outside.config.settings import Listen, ServerSettings
 from fairlead.outside.folder import Folder
 from fairlead.outside.journal import Journal
@@ -33,6 +35,8 @@ from fairlead.types.catalog import Catalog
 from fairlead.types.errors import OurError
 from fairlead.types.facts import Sink
 
+OTHER_FILES = 100
+"""Open at any time: the store, the log, the loop's own."""
 USER_AGENT = f"fairlead/{__version__}"
 
 
@@ -80,16 +84,18 @@ async def running(
         dispatch = Dispatch(state, upstream, Signers(env, loop.time).sign, random.random)
 
         journal = Journal(store)
-        metrics = Metrics(_live(state, store, journal, log, lambda: listener.in_flight))
+        metrics = Metrics(_live(state, store, journal, log, lambda: listener))
         store.on_commit = metrics.committed
         sinks: tuple[Sink, ...] = (journal, metrics) if log is None else (journal, metrics, log)
         gateway = Gateway(state, dispatch, sinks)
 
-        limits = Limits(max_body_bytes=server.max_body_bytes)
+        limits = _limits(server, descriptors.raised())
         admin = Admin(gateway, state, metrics.render, limits)
         listener = Listener(gateway, admin, limits)
         admin.ready = lambda: not listener.leaving
         stack.push_async_callback(listener.stop, server.drain_s, server.drain_delay_s, cut)
+        if log is not None:
+            listener.load.tell = _warning(log)
         address = await _listen(listener, server.listen)
         yield Running(
             address=f"http://{address}",
@@ -100,6 +106,18 @@ async def running(
             recovered=recovered,
             in_flight=lambda: listener.in_flight,
         )
+
+
+def _limits(server: ServerSettings, files: int) -> Limits:
+    """A request takes a connection of ours beside its caller's, and there are other files."""
+    said = {name: value for name, value in asdict(server.limits).items() if value is not None}
+    limits = Limits(**{"max_body_bytes": server.max_body_bytes, **said})
+    fit = max(1, (files - OTHER_FILES) // 2)
+    return replace(limits, max_connections=min(limits.max_connections, fit))
+
+
+def _warning(log: Log) -> Callable[[str], None]:
+    return lambda line: log.note("warning", line, int(time() * 1000))
 
 
 async def _listen(listener: Listener, at: Listen) -> str:
@@ -133,12 +151,17 @@ def _log(where: str, stack: AsyncExitStack) -> Log | None:
 
 
 def _live(
-    state: State, store: Store, journal: Journal, log: Log | None, in_flight: Callable[[], int]
+    state: State,
+    store: Store,
+    journal: Journal,
+    log: Log | None,
+    listener: Callable[[], Listener],
 ) -> Live:
     loop = asyncio.get_running_loop()
     return Live(
         vitals=lambda: state.health.vitals(loop.time()),
-        in_flight=in_flight,
+        in_flight=lambda: listener().in_flight,
+        shed=lambda: listener().load.shed,
         open_holds=lambda: state.ledger.open_holds,
         rows_waiting=lambda: store.rows_waiting,
         records_lost=lambda: journal.lost + (log.lost if log else 0),

@@ -18,7 +18,7 @@ from fairlead.state.keys import keys_version, list_keys
 KEYS_EVERY_S = 0.25
 """Other processes make and revoke keys; we promise to notice within half a second."""
 FORGET_EVERY_S = 86_400.0
-OPENED_ONCE = ("listen", "data", "log", "max_body_bytes", "drain_s", "drain_delay_s")
+OPENED_ONCE = ("listen", "data", "log", "max_body_bytes", "limits", "drain_s", "drain_delay_s")
 """Fields of ServerSettings; the others count from the next reload on."""
 
 Say = Callable[[str], None]

@@ -106,6 +106,7 @@ class Live(Struct, frozen=True):
 
     vitals: Callable[[], Mapping[tuple[str, str], Vitals]] = dict
     in_flight: Callable[[], int] = _nothing
+    shed: Callable[[], int] = _nothing
     open_holds: Callable[[], int] = _nothing
     rows_waiting: Callable[[], int] = _nothing
     records_lost: Callable[[], int] = _nothing
@@ -238,6 +239,9 @@ class Metrics(Collector):
             ("fairlead_catalog_generation", "Counts reloads of the catalogue.", live.generation),
         ):
             yield GaugeMetricFamily(name, text, value=read())
+        yield CounterMetricFamily(
+            "fairlead_shed", "Requests turned away unread: too many at once.", value=live.shed()
+        )
         labels = ("endpoint", "credential")
         breaker = GaugeMetricFamily(
             "fairlead_breaker_state", "0 closed, 1 half open, 2 open.", labels=labels

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 from time import monotonic, time
+from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -17,9 +18,11 @@ from fairlead.server.auth import credential
 from fairlead.server.body import read_body
 from fairlead.server.ids import new_id
 from fairlead.server.limits import Limits
+from fairlead.server.load import Load
 from fairlead.server.paths import DIALECT_OF_PATH, dialect_of
-from fairlead.server.protocol import Server
+from fairlead.server.protocol import Protocol, Server
 from fairlead.server.respond import EVENTS, SERVER, failure, identity, whole
+from fairlead.server.shed import overloaded
 from fairlead.server.target import check_host, check_target
 from fairlead.types.errors import (
     GatewayError,
@@ -52,8 +55,13 @@ class Listener:
         self.leaving = self.draining = False
         self._hosts: set[str] = set()
         """Seen and found good, so that they need not be looked at again."""
+        self.load = Load(limits, self._loop, lambda: limits.max_in_flight - self.in_flight)
         self._server = Server(
-            limits, self._handle, request_factory=self._request, handler_cancellation=True
+            limits,
+            self.load,
+            self._handle,
+            request_factory=self._request,
+            handler_cancellation=True,
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=CUT_S)
 
@@ -62,6 +70,7 @@ class Listener:
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         await site.start()
+        self.load.start()
         bound = self._runner.addresses[0]
         return str(bound[0]), int(bound[1])
 
@@ -88,6 +97,7 @@ class Listener:
                 connection.cut(CUT)
             await _any_of(CUT_S, self._idle)
         await self._runner.cleanup()
+        self.load.stop()
 
     def _request(
         self,
@@ -145,8 +155,13 @@ class Listener:
         return response
 
     def _check_head(self, request: web.BaseRequest) -> None:
-        """Raises NotHttp, and HeadersTooLarge for many headers that are each within their limit."""
-        request.protocol.unusual = False  # type: ignore[attr-defined]
+        """Raises NotHttp, HeadersTooLarge for many headers that are each within their limit, and
+        Overloaded."""
+        protocol = cast(Protocol, request.protocol)
+        shed, protocol.unusual, protocol.shed = protocol.shed, False, False
+        if shed and request.rel_url.raw_path in DIALECT_OF_PATH:
+            self.load.shed += 1
+            raise overloaded()
         size = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
         if size + len(request.raw_path) > self._limits.max_header_bytes:
             raise HeadersTooLarge("headers too large")

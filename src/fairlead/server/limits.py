@@ -28,3 +28,10 @@ class Limits:
     linger_s: float = 5.0
     """How long we go on reading what nobody wants, so that its sender can read our refusal."""
     max_in_flight: int = 2000
+    """Requests that are being served."""
+    max_waiting: int = 1024
+    """Requests that may arrive in one turn of the loop."""
+    max_wait_s: float = 0.15
+    """So long a request may wait to be looked at, for a while; see ``load``."""
+    max_connections: int = 10_000
+    """Each has a file descriptor, and a request takes another one to its endpoint."""

@@ -12,18 +12,23 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from fairlead.server.ids import new_id
 from fairlead.server.limits import Limits
+from fairlead.server.load import Load
 from fairlead.server.paths import dialect_of
 from fairlead.server.respond import failure, on_the_wire
+from fairlead.server.shed import RETRY_AFTER_S, answer_unparsed
 from fairlead.types.errors import (
     GatewayError,
     HeadersTooLarge,
     NotHttp,
     OurError,
+    Overloaded,
     RequestTimeout,
 )
 
 log = getLogger("fairlead")
 
+TURNED_AWAY = 64
+"""So many connections beyond the limit are told why at once; others are only closed."""
 NEVER = float("inf")
 TOO_MANY = "Too many headers received"
 """What aiohttp's parser says; it has no class for it."""
@@ -39,14 +44,19 @@ class Protocol(RequestHandler):
         "_head_due_s",
         "_heads",
         "_limits",
+        "_load",
+        "_server",
         "_timer",
         "_unread",
         "_wire",
         "_write_due_s",
+        "shed",
         "unusual",
     )
 
-    def __init__(self, server: "Server", limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, server: "Server", limits: Limits, load: Load, loop: asyncio.AbstractEventLoop
+    ) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -60,7 +70,9 @@ class Protocol(RequestHandler):
             # One read of this size is held for a slow reader's sake, not a whole answer.
             read_bufsize=1 << 16,
         )
+        self._server = server
         self._limits = limits
+        self._load = load
         self._timer: asyncio.TimerHandle | None = None
         self._heads = 0
         """How many requests had come when the head began that is waited for."""
@@ -71,12 +83,17 @@ class Protocol(RequestHandler):
         """Bytes of answers that waited for their reader when we last looked."""
         self._write_due_s = NEVER
         self.unusual = False
-        """The next request did not come whole and small, so its head is to be weighed."""
+        """The next request did not come whole and small, so its head is to be looked at."""
+        self.shed = False
+        """The next request is one too many."""
 
     # What asyncio tells ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.Transport, transport)
+        if self._server.is_full():
+            self._one_too_many()
+            return
         super().connection_made(transport)
         self._head_due_s = self._loop.time() + self._limits.header_timeout_s
         self._arm()
@@ -85,16 +102,25 @@ class Protocol(RequestHandler):
         if self._timer is not None:
             self._timer.cancel()
         self._head_due_s = self._write_due_s = self._gone_due_s = NEVER
+        self._server.turned_away.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         waiter = self._waiter
-        if waiter is None or len(data) > self._limits.max_header_bytes:
+        if waiter is None:
+            self.unusual = True
+            RequestHandler.data_received(self, data)
+            self._amid_a_request()
+            return
+        load = self._load
+        if load.arrived >= load.room and self._turned_away(data):
+            return
+        if len(data) > self._limits.max_header_bytes:
             self.unusual = True
         RequestHandler.data_received(self, data)
-        if waiter is None:
-            self._amid_a_request()
-        elif not waiter.done():
+        if waiter.done():
+            load.arrived += 1
+        else:
             self._part_of_head(len(data))
 
     def pause_writing(self) -> None:
@@ -113,11 +139,34 @@ class Protocol(RequestHandler):
             if self._wire.get_write_buffer_size():
                 self._await_reader()
 
+    def _turned_away(self, data: bytes) -> bool:
+        """False: it has to be parsed first, as far as its head."""
+        answer = None if self._begun() else answer_unparsed(data)
+        if answer is None:
+            self.unusual = self.shed = True
+            return False
+        self._wire.write(answer)
+        self._load.shed += 1
+        return True
+
+    def _begun(self) -> bool:
+        """Whether the head that is waited for has begun."""
+        return self._head_bytes > 0 and self._heads == self._request_count
+
     def _amid_a_request(self) -> None:
         """A body that is not valid HTTP any more has no end that its reader could wait for."""
         request = self._current_request
         if request is not None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
             request.content.set_exception(web.RequestPayloadError("not valid HTTP"))
+
+    def _one_too_many(self) -> None:
+        """Say so, and close: there is no room for another connection, and little to say it in."""
+        self._manager = None  # so that it is no connection of the server's
+        if len(self._server.turned_away) >= TURNED_AWAY:
+            self._wire.abort()
+            return
+        self._server.turned_away.add(self)
+        self._refuse(Overloaded("too many connections", retry_after_s=RETRY_AFTER_S), 1.0)
 
     # Patience ----------------------------------------------------------------------------------
 
@@ -164,7 +213,7 @@ class Protocol(RequestHandler):
         self._arm()
 
     def _head_is_late(self) -> None:
-        if self._head_bytes:
+        if self._begun():
             waited = f"{self._limits.header_timeout_s:g} s"
             self._refuse(RequestTimeout(f"the head did not arrive within {waited}"))
         else:
@@ -172,14 +221,14 @@ class Protocol(RequestHandler):
             # would take it for the answer to its first request.
             self.force_close()
 
-    def _refuse(self, error: GatewayError) -> None:
+    def _refuse(self, error: GatewayError, linger_s: float | None = None) -> None:
         """Answer what is no request yet. Who still sends could not read the answer if we closed at
         once (RFC 9112 section 9.6), so for a while we only stop listening."""
         request_id = new_id(time())
         self._wire.write(on_the_wire(failure("openai_chat", error, request_id)))
         self._wire.write_eof()
         self.close()
-        self._gone_due_s = self._loop.time() + self._limits.linger_s
+        self._gone_due_s = self._loop.time() + (linger_s or self._limits.linger_s)
         self._arm()
 
     # The end ------------------------------------------------------------------------------------
@@ -222,13 +271,19 @@ class Protocol(RequestHandler):
 
 
 class Server(web.Server):
-    def __init__(self, limits: Limits, *args: Any, **settings: Any) -> None:
+    def __init__(self, limits: Limits, load: Load, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._limits = limits
+        self._load = load
+        self.turned_away: set[Protocol] = set()
+        """Beyond the limit, and still reading why."""
+
+    def is_full(self) -> bool:
+        return len(self._connections) >= self._limits.max_connections
 
     def protocols(self) -> Iterator[Protocol]:
         """Of the connections that are open."""
         return (one for one in self.connections if isinstance(one, Protocol))
 
     def __call__(self) -> RequestHandler:
-        return Protocol(self, self._limits, self._loop)
+        return Protocol(self, self._limits, self._load, self._loop)

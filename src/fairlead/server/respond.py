@@ -44,10 +44,10 @@ def failure(dialect: str, error: GatewayError, request_id: str) -> web.Response:
     return web.Response(status=error.status, body=body, headers=headers)
 
 
-def on_the_wire(response: web.Response) -> bytes:
-    """For who has sent no request that could be answered: the connection ends with it."""
+def on_the_wire(response: web.Response, connection: str = "close") -> bytes:
+    """For who has sent no request that was parsed."""
     assert isinstance(response.body, bytes)
-    fields = {**response.headers, "content-length": len(response.body), "connection": "close"}
+    fields = {**response.headers, "content-length": len(response.body), "connection": connection}
     lines = [f"HTTP/1.1 {response.status} {response.reason}"]
     lines += [f"{name.lower()}: {value}" for name, value in fields.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + response.body

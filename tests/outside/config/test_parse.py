@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fairlead.outside.config import ConfigError, load, parse
-from fairlead.outside.config.settings import Listen, ModelSettings, ServerSettings
+from fairlead.outside.config.settings import LimitSettings, Listen, ModelSettings, ServerSettings
 from fairlead.types.catalog import Rates, Route, Rule, Weights, When
 
 SECRET = "hunter2"
@@ -39,7 +39,7 @@ routes:
       - {models: ["gpt-*"], weights: {quality: 1, cost: 3}}
 server:
   {listen: "[::1]:4601", data: /var/lib/fairlead, max_body: 1MiB, keep: 30d, drain: 30s,
-   drain_delay: 0s, discover: false}
+   limits: {keep_alive: 10m, max_in_flight: 500, max_wait: 50ms}, drain_delay: 0s, discover: false}
 """
 
 
@@ -96,6 +96,7 @@ def test_server() -> None:
         keep_ms=30 * 86_400_000,
         max_body_bytes=1 << 20,
         drain_s=30.0,
+        limits=LimitSettings(keep_alive_s=600.0, max_in_flight=500, max_wait_s=0.05),
         discover=False,
     )
 

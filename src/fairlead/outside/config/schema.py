@@ -10,6 +10,7 @@ from fairlead.outside.config import units
 from fairlead.outside.config.kinds import DIALECTS, KINDS, SIGNERS
 from fairlead.outside.config.problems import Mistake
 from fairlead.outside.config.read import Fields, Node
+from fairlead.outside.config.settings import LimitSettings
 from fairlead.outside.config.shapes import (
     Key,
     Reading,
@@ -218,6 +219,42 @@ ROUTE: Table = {
         "Whether a text whose stream breaks is gone on with.",
     ),
 }
+LIMITS: Table = {
+    "header_timeout": Key(
+        one(units.seconds),
+        "duration",
+        "10s",
+        "Until the head of a request is complete.",
+        "header_timeout_s",
+    ),
+    "body_idle": Key(
+        one(units.seconds), "duration", "15s", "Between two pieces of a body.", "body_idle_s"
+    ),
+    "keep_alive": Key(
+        one(units.seconds),
+        "duration",
+        "75s",
+        "Between two requests on one connection.",
+        "keep_alive_s",
+    ),
+    "write_idle": Key(
+        one(units.seconds), "duration", "30s", "For an answer that nobody reads.", "write_idle_s"
+    ),
+    "max_connections": Key(
+        one(units.count),
+        "number",
+        "10000, or what the system allows",
+        "Connections that are open at once.",
+    ),
+    "max_in_flight": Key(one(units.count), "number", "2000", "Requests that are served at once."),
+    "max_wait": Key(
+        one(units.seconds),
+        "duration",
+        "150ms",
+        "How long each step of a request may wait for its turn, before some are turned away.",
+        "max_wait_s",
+    ),
+}
 SERVER: Table = {
     "listen": Key(one(listen), "host:port", "127.0.0.1:4600", "Where callers reach Fairlead."),
     "data": Key(
@@ -241,6 +278,9 @@ SERVER: Table = {
     ),
     "max_body": Key(
         one(units.some_bytes), "size", "32MiB", "The largest request.", "max_body_bytes"
+    ),
+    "limits": Key(
+        struct(LIMITS, LimitSettings), "map", "see Limits", "What is too slow, and what too much."
     ),
     "drain": Key(
         one(units.any_seconds),
@@ -270,5 +310,6 @@ TABLES: Mapping[str, Table] = {
     "when": WHEN,
     "weights": WEIGHTS,
     "server": SERVER,
+    "limits": LIMITS,
 }
 """By the heading they have in the documentation."""

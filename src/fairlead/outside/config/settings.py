@@ -64,6 +64,18 @@ class Listen(Struct, frozen=True):
             return False
 
 
+class LimitSettings(Struct, frozen=True):
+    """None: as the listener has it."""
+
+    header_timeout_s: float | None = None
+    body_idle_s: float | None = None
+    keep_alive_s: float | None = None
+    write_idle_s: float | None = None
+    max_connections: int | None = None
+    max_in_flight: int | None = None
+    max_wait_s: float | None = None
+
+
 class ServerSettings(Struct, frozen=True):
     listen: Listen = Listen()
     data: str = field(default_factory=default_data)
@@ -74,6 +86,7 @@ class ServerSettings(Struct, frozen=True):
     log: str = "stderr"
     """``stderr``, ``stdout``, ``none``, or a file."""
     max_body_bytes: int = 32 << 20
+    limits: LimitSettings = LimitSettings()
     drain_s: float = 120.0
     """What runs may take so long to finish once we are told to stop: answers last minutes."""
     drain_delay_s: float = 0.0
