@@ -4,6 +4,7 @@ twice or charged twice.
 ``serving`` checks after each test that every attempt was held, settled and told exactly once.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from io import BytesIO
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 
 from dialects.anthropic_cases import message_of
+from fairlead.types.decision import Limits
 from servers import canned
 from servers.canned import ANTHROPIC, OPENAI, TEXT
 from servers.inprocess import LIST, Got, Served, at, serving
@@ -181,3 +183,338 @@ async def test_a_model_that_continues_is_given_what_was_said(
     turns = [asked.json["messages"][-1] for asked in up.asked("b")]
     assert [turn["role"] for turn in turns] == ["assistant"] * len(turns)
     assert all(TEXT.startswith(turn["content"]) for turn in turns)
+
+
+PREFILL = frozenset({"system", "stream", "sampling", "prefill"})
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_who_refuses_a_beginning_says_all_again(
+    up: Scripted, tmp_path: Path, dialect: str
+) -> None:
+    seen = Gate()
+    refusal = reply({"error": {"message": "The conversation must end with a user's."}}, status=400)
+    up.on("a", broken(dialect, 6, seen), refusal, whole(dialect))
+
+    async with serving(tmp_path, up, at(up, "a", dialect, can=PREFILL)) as served:
+        got = await ask(served, seen)
+
+    assert text_of(got, "openai_chat") == TEXT
+    roles = [asked.json["messages"][-1]["role"] for asked in up.asked("a")]
+    assert roles == ["user", "assistant", "user"]
+    [fact] = served.exchanged()
+    assert [one.failure for one in fact.attempts] == ["stream_broken", "caller_fault", ""]
+    assert [one.basis for one in fact.attempts][1] == "rejected_zero"
+
+
+async def test_who_begins_anew_after_a_beginning_is_not_believed(
+    up: Scripted, tmp_path: Path
+) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 6, seen), whole("openai_chat"))
+
+    async with serving(tmp_path, up, at(up, "a", can=PREFILL)) as served:
+        got = await ask(served, seen)
+
+    assert text_of(got, "openai_chat") == TEXT
+    [fact] = served.exchanged()
+    assert [one.failure for one in fact.attempts] == ["stream_broken", "cancelled", ""]
+
+
+async def test_a_leg_that_breaks_too_is_gone_on_with(up: Scripted, tmp_path: Path) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 3, seen), broken("openai_chat", 5, seen))
+    up.on("b", whole("anthropic_messages"))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b", "anthropic_messages")) as served:
+        got = await ask(served, seen)
+
+    assert text_of(got, "openai_chat") == TEXT
+    [fact] = served.exchanged()
+    assert [one.failure for one in fact.attempts] == ["stream_broken", "stream_broken", ""]
+
+
+@pytest.mark.parametrize("caller", DIALECTS)
+async def test_a_call_after_the_text_is_the_second_ones(
+    up: Scripted, tmp_path: Path, caller: str
+) -> None:
+    said = {"content": TEXT[:20]}
+    call = {"index": 0, "id": "call_a", "function": {"name": "read", "arguments": '{"a":1}'}}
+    frames = canned.openai_frames([said, {"tool_calls": [call]}], "tool_calls")
+    seen = Gate()
+    up.on("a", (*stream(*frames[:2], seen)[:-1], End.CLOSE), stream(*frames))
+    schema = {"type": "object"}
+    tools = {
+        "openai_chat": {"type": "function", "function": {"name": "read", "parameters": schema}},
+        "anthropic_messages": {"name": "read", "input_schema": schema},
+    }
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = await ask(served, seen, caller, tools=[tools[caller]])
+
+    if caller == "openai_chat":
+        assert got.text == TEXT[:20]
+        calls = [one["choices"][0]["delta"].get("tool_calls") for one in got.events[:-2]]
+        [[told]] = [one for one in calls if one]
+        assert (told["id"], told["function"]["arguments"]) == ("call_a", '{"a":1}')
+        assert got.events[-1] == "[DONE]"
+    else:
+        message = message_of(got.body)
+        assert [block["type"] for block in message["content"]] == ["text", "tool_use"]
+        assert message["stop_reason"] == "tool_use"
+
+
+# What is not gone on with -----------------------------------------------------------------------
+
+
+def check_cut(got: Got, caller: str, chars: int | None, attempts: int = 1) -> str:
+    """One error frame of the caller's dialect, last, and the connection broken. Returns its
+    message."""
+    assert (got.status, got.whole) == (200, False)
+    assert b"[DONE]" not in got.body
+    assert b"message_stop" not in got.body
+    last = got.events[-1]
+    assert [("error" in event) for event in got.events] == [False] * (len(got.events) - 1) + [True]
+    if caller == "anthropic_messages":
+        assert last["type"] == "error"
+    error = last["error"]
+    if chars is not None:
+        assert error["code"] == "upstream_stream_broken"
+        assert error["delivered_chars"] == chars
+        assert len(error["attempts"]) == attempts
+    return str(error["message"])
+
+
+@pytest.mark.parametrize("caller", DIALECTS)
+@pytest.mark.parametrize("second", DIALECTS)
+async def test_words_that_differ_are_not_shown(
+    up: Scripted, tmp_path: Path, caller: str, second: str
+) -> None:
+    other = TEXT[:25].replace("harbour", "hxrbour") + " and that is all."
+    make = canned.openai_text if second == "openai_chat" else canned.anthropic_text
+    seen = Gate()
+    up.on("a", gave_up("openai_chat", 6, seen))
+    up.on("b", make(other))
+    endpoints = at(up, "a"), at(up, "b", second)
+
+    async with serving(tmp_path, up, *endpoints, max_attempts=2) as served:
+        got = await ask(served, seen, caller)
+
+    message = check_cut(got, caller, 35, attempts=2)
+    assert "after 35 characters" in message
+    assert "at-b/b: said something else than was said before" in message
+    assert b"hxr" not in got.body
+    [fact] = served.exchanged()
+    assert (fact.outcome, fact.code, fact.finish) == ("failed", "upstream_stream_broken", None)
+    assert [one.failure for one in fact.attempts] == ["stream_broken", "cancelled"]
+
+
+@pytest.mark.parametrize("more", [0, 3])
+async def test_an_answer_that_ends_too_soon_is_not_the_same(
+    up: Scripted, tmp_path: Path, more: int
+) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 6, seen), canned.openai_text(TEXT[: 35 - 14 + more]))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = await ask(served, seen)
+
+    check_cut(got, "openai_chat", 35, attempts=2)
+    assert served.exchanged()[0].finish is None
+
+
+CUT_CALLS = {
+    "openai_chat": OPENAI["tools"].frames[:4],
+    "anthropic_messages": ANTHROPIC["tools"].frames[:5],
+}
+CUT_THOUGHTS = {
+    "openai_chat": OPENAI["thinking"].frames[:3],
+    "anthropic_messages": ANTHROPIC["thinking"].frames[:9],
+}
+
+
+@pytest.mark.parametrize("frames", [CUT_CALLS, CUT_THOUGHTS], ids=["calls", "thoughts"])
+@pytest.mark.parametrize("caller", DIALECTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_more_than_text_is_not_gone_on_with(
+    up: Scripted, tmp_path: Path, caller: str, dialect: str, frames: Mapping[str, tuple[bytes, ...]]
+) -> None:
+    seen = Gate()
+    up.on("a", (*stream(*frames[dialect], seen)[:-1], End.CLOSE))
+    up.on("b", whole(dialect))
+
+    async with serving(tmp_path, up, at(up, "a", dialect), at(up, "b", dialect)) as served:
+        got = await ask(served, seen, caller)
+
+    check_cut(got, caller, None)
+    assert [len(up.asked(name)) for name in "ab"] == [1, 0]
+
+
+FORMS: Mapping[str, Mapping[str, Any]] = {
+    "json": {"response_format": {"type": "json_object"}},
+    "schema": {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+    "n": {"n": 2},
+    "logprobs": {"logprobs": True},
+    "grammar": {"guided_regex": "[a-z]+"},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_answer_of_a_given_form_is_not_gone_on_with(
+    up: Scripted, tmp_path: Path, form: str
+) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 6, seen))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = await ask(served, seen, **FORMS[form])
+
+    check_cut(got, "openai_chat", 35)
+    assert len(up.seen) == 1
+
+
+async def test_the_form_of_an_anthropic_answer_counts_too(up: Scripted, tmp_path: Path) -> None:
+    seen = Gate()
+    up.on("a", broken("anthropic_messages", 6, seen))
+    form = {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+
+    async with serving(tmp_path, up, at(up, "a", "anthropic_messages")) as served:
+        got = await ask(served, seen, "anthropic_messages", output_config=form)
+
+    check_cut(got, "anthropic_messages", 21)
+    assert len(up.seen) == 1
+
+
+async def test_an_answer_longer_than_is_kept_is_not_gone_on_with(
+    up: Scripted, tmp_path: Path
+) -> None:
+    frames = canned.openai_text("word " * 60_000).frames
+    seen = Gate()
+    up.on("a", (*stream(b"".join(frames[:-3]), seen)[:-1], End.CLOSE))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = await ask(served, seen)
+
+    assert check_cut(got, "openai_chat", None).startswith("the answer broke off: ")
+    assert len(up.seen) == 1
+
+
+async def test_a_filters_verdict_is_told(up: Scripted, tmp_path: Path) -> None:
+    verdict = b'data: {"error":{"message":"Not this.","code":"content_filter"}}\n\n'
+    seen = Gate()
+    up.on("a", stream(*FRAMES["openai_chat"][:5], seen, verdict))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = await ask(served, seen)
+
+    assert got.events[-1]["error"]["code"] == "content_filter"
+    assert (got.whole, len(up.seen)) == (False, 1)
+
+
+async def test_no_more_attempts_are_made_than_the_route_allows(
+    up: Scripted, tmp_path: Path
+) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 6, seen))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), max_attempts=1) as served:
+        got = await ask(served, seen)
+
+    check_cut(got, "openai_chat", 35)
+    assert len(up.seen) == 1
+
+
+async def test_the_deadline_is_the_requests(up: Scripted, tmp_path: Path) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 6, seen), (Gate(),))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), deadline_s=0.6) as served:
+        got = await ask(served, seen)
+
+    check_cut(got, "openai_chat", 35, attempts=2)
+
+
+# Money ------------------------------------------------------------------------------------------
+
+PLENTY = Limits(budget_day_nano_usd=10**9)
+
+
+def usage_of(got: Got, caller: str) -> tuple[int, int]:
+    if caller == "openai_chat":
+        usage = got.events[-2]["usage"]
+        return usage["prompt_tokens"], usage["completion_tokens"]
+    usage = message_of(got.body)["usage"]
+    return usage["input_tokens"] + usage["cache_read_input_tokens"], usage["output_tokens"]
+
+
+@pytest.mark.parametrize("caller", DIALECTS)
+@pytest.mark.parametrize(("can", "expected"), [(None, (120, 30)), (PREFILL, (115, 35))])
+async def test_each_leg_is_charged_once_and_the_caller_is_told_of_one_answer(
+    up: Scripted, tmp_path: Path, caller: str, can: Any, expected: tuple[int, int]
+) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 6, seen), going_on(TEXT, "openai_chat"))
+    endpoint = at(up, "a", **({"can": can} if can else {}))
+    options = {"stream_options": {"include_usage": True}} if caller == "openai_chat" else {}
+
+    async with serving(tmp_path, up, endpoint, key=PLENTY) as served:
+        got = await ask(served, seen, caller, **options)
+        rows = served.rows("SELECT nano, basis, output_tokens FROM settle ORDER BY attempt_id")
+
+    assert text_of(got, caller) == TEXT
+    assert usage_of(got, caller) == expected
+    [(_, basis, output), second] = rows
+    assert (basis, output) == ("partial_estimate", 5)
+    assert second == (180_000, "provider_usage", 30)
+
+
+async def test_a_leg_that_nobody_can_pay_is_not_made(up: Scripted, tmp_path: Path) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 6, seen))
+    tight = Limits(budget_day_nano_usd=575_000)
+
+    async with serving(tmp_path, up, at(up, "a"), key=tight) as served:
+        got = await ask(served, seen, max_tokens=110)
+
+    assert "at-a/a, not tried: the day's budget" in check_cut(got, "openai_chat", 35)
+    assert len(up.seen) == 1
+
+
+async def test_a_beginning_takes_its_share_of_the_longest_answer(
+    up: Scripted, tmp_path: Path
+) -> None:
+    seen = Gate()
+    up.on("a", broken("openai_chat", 6, seen), going_on(TEXT, "openai_chat"))
+
+    async with serving(tmp_path, up, at(up, "a", can=PREFILL)) as served:
+        got = await ask(served, seen, max_tokens=40)
+
+    assert text_of(got, "openai_chat") == TEXT
+    assert [asked.json["max_tokens"] for asked in up.asked("a")] == [40, 35]
+
+
+# The caller leaves ------------------------------------------------------------------------------
+
+
+async def test_when_the_caller_leaves_whoever_goes_on_stops(up: Scripted, tmp_path: Path) -> None:
+    seen = Gate()
+    up.on(
+        "a",
+        broken("openai_chat", 4, seen),
+        (*stream(*FRAMES["openai_chat"][:6])[:-1], Gate()),
+    )
+    body = json.dumps(ASKED).encode()
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(served.head(body) + body)
+        await reader.readuntil(b"data: ")
+        seen.open()
+        await reader.readuntil(json.dumps(TEXT[28:35]).encode())
+        writer.transport.abort()
+        await asyncio.wait_for(up.asked("a")[1].left.opened(), 5.0)
+        await served.listener.stop(1.0)
+
+    [fact] = served.exchanged()
+    assert (fact.outcome, fact.status) == ("cancelled", 499)
+    assert [one.failure for one in fact.attempts] == ["stream_broken", "cancelled"]

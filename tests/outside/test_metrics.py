@@ -8,7 +8,7 @@ from fairlead.outside import metrics
 from fairlead.outside.metrics import Live, Metrics
 from fairlead.types.chat import Usage
 from fairlead.types.decision import Vitals
-from fairlead.types.facts import Fact
+from fairlead.types.facts import Attempted, Fact
 from state.made import attempted, exchanged, refused
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -77,6 +77,33 @@ FAILED_OVER = exchanged(
 )
 def test_what_one_request_counts(name: str, value: float) -> None:
     assert rendered(FAILED_OVER)[name] == pytest.approx(value)
+
+
+BROKE = attempted(failure="stream_broken", first_token_ms=9.0)
+GOOD, GAVE_UP = attempted(), attempted(failure="cancelled")
+NEVER_BEGAN = attempted(failure="stream_broken", first_token_ms=None)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "outcome", "result"),
+    [
+        ((BROKE, GOOD), "ok", "whole"),
+        ((BROKE,), "ok", "whole"),
+        ((NEVER_BEGAN, BROKE, GOOD), "ok", "whole"),
+        ((BROKE, GAVE_UP), "failed", "broken"),
+        ((BROKE,), "failed", "left"),
+        ((BROKE, GOOD), "cancelled", ""),
+        ((NEVER_BEGAN, GOOD), "ok", ""),
+        ((GOOD,), "ok", ""),
+    ],
+)
+def test_streams_that_broke_are_counted_by_what_became_of_them(
+    attempts: tuple[Attempted, ...], outcome: str, result: str
+) -> None:
+    counted = rendered(exchanged(attempts=attempts, outcome=outcome, stream=True))
+
+    results = {name: value for name, value in counted.items() if "_rescues_total{" in name}
+    assert results == ({f'fairlead_rescues_total{{result="{result}"}}': 1} if result else {})
 
 
 def test_money_is_summed_as_integers() -> None:

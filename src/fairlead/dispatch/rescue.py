@@ -25,7 +25,7 @@ from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Said
 from fairlead.dialects.prefill import prefilled
 from fairlead.dispatch.errand import Errand
-from fairlead.dispatch.told import SetAside, broken_off
+from fairlead.dispatch.told import Diverged, SetAside, broken_off
 from fairlead.dispatch.trial import WINDOW, Trial
 from fairlead.state.health import Health
 from fairlead.types.chat import (
@@ -45,10 +45,6 @@ LEAST_TOKENS = 16
 """What must be left of the caller's ``max_tokens`` for a beginning to be worth going on with."""
 
 Try = Callable[[Attempt, Errand], Trial]
-
-
-class Diverged(Exception):
-    """A leg's words are not those that the caller has."""
 
 
 class Rescue:

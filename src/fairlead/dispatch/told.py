@@ -22,6 +22,13 @@ ABOUT_THE_ACCOUNT = {
 is wrong with it (FastAPI's 422 and llama.cpp's template errors do): only the caller reads that."""
 
 
+DIVERGED = "said something else than was said before"
+
+
+class Diverged(Exception):
+    """The words of an attempt to go on with an answer are not those that its caller has."""
+
+
 class SetAside(Struct, frozen=True):
     """An attempt that was not made: no money is left for it, or the request cannot cross."""
 
@@ -93,8 +100,7 @@ def broken_off(
     assert first is not None
     so_far = "" if chars is None else f" after {chars} characters"
     story = [
-        f"{one.leg.attempt.endpoint.name}: "
-        f"{one.error.message if one.error else 'said something else than was said before'}"
+        f"{one.leg.attempt.endpoint.name}: {one.error.message if one.error else DIVERGED}"
         for one in went
     ]
     story += [f"{one.attempt.endpoint.name}, not tried: {one.why.message}" for one in aside]

@@ -14,7 +14,7 @@ from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Decoder, Dialect
 from fairlead.dialects.headroom import dry_for_s
 from fairlead.dispatch.errand import Errand
-from fairlead.dispatch.told import masked, recorded
+from fairlead.dispatch.told import DIVERGED, Diverged, masked, recorded
 from fairlead.outside.upstream import Reply, Upstream
 from fairlead.outside.watchdog import Watchdog
 from fairlead.state import State
@@ -86,6 +86,8 @@ class Trial:
     """What the endpoint sent so far. None where it is not kept."""
     _room = WINDOW
     _kept_out = False
+    _why = ""
+    """Why it was given up, where nothing went wrong with it."""
 
     @property
     def over(self) -> bool:
@@ -235,6 +237,8 @@ class Trial:
             if isinstance(error, UpstreamError):
                 self._error = masked(error, self._signed)
                 raise self._error from error.__cause__
+            if isinstance(error, Diverged):
+                self._why = DIVERGED
             if isinstance(error, asyncio.CancelledError) and self._watchdog.caught():
                 self._error = self._timed_out()
                 raise self._error from None
@@ -280,7 +284,7 @@ class Trial:
             zone=endpoint.zone,
             credential=attempt.key[1],
             failure=failure,
-            message=recorded(error) if error else "",
+            message=recorded(error) if error else self._why,
             status=self._status,
             began_ms=(self._began_s - errand.arrived_s) * 1000,
             first_token_ms=(self._first_s - self._began_s) * 1000 if self._first_s else None,

@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from fairlead.types.decision import Vitals
+from fairlead.types.errors import Failure
 from fairlead.types.facts import Attempted, Exchanged, Fact, Refused
 
 NANO_PER_USD = 1_000_000_000
@@ -135,6 +136,9 @@ class Metrics(Collector):
             ("endpoint", "credential", "failure"),
         )
         self.failovers = Counter("fairlead_failovers", "Attempts beyond a request's first.")
+        self.rescues = Counter(
+            "fairlead_rescues", "Streams that broke after their first content.", ("result",)
+        )
         self.tokens = Counter(
             "fairlead_tokens", "Tokens used; cached and reasoning are parts.", ("model", "kind")
         )
@@ -204,12 +208,26 @@ class Metrics(Collector):
             self._attempted(attempted)
         if len(fact.attempts) > 1:
             self.failovers.add((), len(fact.attempts) - 1)
+        if fact.stream and fact.attempts and fact.attempts[0].failure:
+            self._broken(fact)
         if fact.baseline_nano_usd is not None:
             self.baseline.add((), fact.baseline_nano_usd)
         if fact.first_token_ms is not None and fact.attempts:
             self.first_token.observe((fact.attempts[-1].model,), fact.first_token_ms / 1000)
         self.request.observe((fact.outcome,), fact.total_ms / 1000)
         self.overhead.observe((), fact.overhead_ms / 1000)
+
+    def _broken(self, fact: Exchanged) -> None:
+        """What became of a stream that broke once content was sent, if one did."""
+        broke = [
+            number
+            for number, one in enumerate(fact.attempts)
+            if one.failure == Failure.STREAM_BROKEN and one.first_token_ms is not None
+        ]
+        if broke and fact.outcome == "ok":
+            self.rescues.add(("whole",))
+        elif broke and fact.outcome == "failed":
+            self.rescues.add(("broken" if fact.attempts[broke[0] + 1 :] else "left",))
 
     def _attempted(self, attempted: Attempted) -> None:
         model, usage, cost = attempted.model, attempted.usage, attempted.cost_nano_usd
