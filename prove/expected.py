@@ -64,18 +64,22 @@ class Expect:
     """How long it keeps the gateway busy, each time that it is asked."""
     begun: bool = False
     """The caller has seen content before it fails."""
-    or_whole: bool = False
-    """The content was complete, so the whole answer is right too."""
+    all_said: bool = False
+    """The text was complete and its reason too, so it may count as the whole answer."""
     asks_s: float | None = None
     """How long it asks to stay away."""
     recovers: bool = False
     """The second time that it is asked it answers well."""
     elsewhere: bool | None = None
     """Whether the other endpoint may answer, where the fault says more than its class."""
-    or_late: bool = False
-    """It may be given up for the time that it takes before it is for what it says."""
-    rescued: bool = True
-    """Text that was begun may be continued exactly by another attempt; a tool call never."""
+    or_failure: str = ""
+    """What it may be taken for as well, as the packets fall."""
+    anywhere: bool = False
+    """It breaks where nobody can say whether an answer has begun: in its head, say."""
+    is_text: bool = True
+    """A text that was begun is gone on with exactly; a tool call never."""
+    comes_last: bool = False
+    """It is at fault itself, so others go on with its text before it does."""
 
 
 WELL = Expect()
@@ -112,29 +116,47 @@ def expected(expect: Expect, paired: bool, calls: int = 1) -> Expected:
 def _of_one_call(expect: Expect, paired: bool) -> Expected:
     if not expect.failure:
         return Expected(WHOLE, frozenset({""}), ONCE, NEVER, frozenset(), expect.takes_s)
+    if expect.anywhere:
+        return _anywhere(expect, paired)
     return _begun(expect, paired) if expect.begun else _failed(expect, paired)
 
 
-def _begun(expect: Expect, paired: bool) -> Expected:
-    again = 2 if expect.rescued else 0
-    may_be_whole = expect.rescued or expect.or_whole
+def _anywhere(expect: Expect, paired: bool) -> Expected:
+    classes = {expect.failure, "transient", "stream_broken", ""}
     return Expected(
-        frozenset({Answered.BROKEN, Answered.WHOLE} if may_be_whole else {Answered.BROKEN}),
-        frozenset({"stream_broken", ""} if expect.or_whole else {"stream_broken"}),
-        ONCE if paired else range(1, 2 + again),
-        range(1 + again) if paired else NEVER,
-        frozenset(),
-        expect.takes_s * (1 if paired else 1 + again) + PAUSE_S * again,
+        WHOLE if paired else frozenset(Answered),
+        frozenset(classes),
+        range(1, 3 if paired else 4),
+        range(2) if paired else NEVER,
+        frozenset() if paired else frozenset(POLICY[failure].told for failure in classes - {""}),
+        PAUSE_S * 2,
     )
+
+
+def _begun(expect: Expect, paired: bool) -> Expected:
+    """A text is gone on with: by the endpoint itself, once or twice, then by another."""
+    classes = frozenset({"stream_broken", expect.or_failure} - {""})
+    if expect.all_said:
+        classes |= {""}
+    if not expect.is_text:
+        return Expected(BROKEN, classes, ONCE, NEVER, frozenset(), expect.takes_s)
+    if paired:
+        first = ONCE if expect.comes_last else range(1, 3)
+        within_s = (expect.takes_s + PAUSE_S) * (first.stop - 1)
+        second = range(2) if expect.all_said else ONCE
+        return Expected(WHOLE, classes, first, second, frozenset(), within_s)
+    within_s = (expect.takes_s + PAUSE_S) * 3
+    answers = BROKEN | WHOLE if expect.all_said else BROKEN
+    return Expected(answers, classes, range(1, 4), NEVER, frozenset(), within_s)
 
 
 def _failed(expect: Expect, paired: bool) -> Expected:
     policy = POLICY[expect.failure]
-    classes = {expect.failure, *(["silent"] if expect.or_late else [])}
+    classes = {expect.failure, expect.or_failure} - {""}
     elsewhere = policy.elsewhere if expect.elsewhere is None else expect.elsewhere
     if paired and elsewhere:
         return Expected(WHOLE, frozenset(classes), ONCE, ONCE, frozenset(), expect.takes_s)
-    times = 2 if expect.recovers else policy.alone
+    times = 2 if expect.recovers else max(POLICY[failure].alone for failure in classes)
     pause_s = PAUSE_S if expect.asks_s is None else expect.asks_s
     within_s = expect.takes_s * times + pause_s * (times - 1)
     if expect.recovers:
@@ -149,5 +171,5 @@ def _failed(expect: Expect, paired: bool) -> Expected:
     )
 
 
-WHOLE = frozenset({Answered.WHOLE})
+WHOLE, BROKEN = frozenset({Answered.WHOLE}), frozenset({Answered.BROKEN})
 NEVER, ONCE = range(1), range(1, 2)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prove import faulty as f
 from prove.expected import FIRST_TOKEN_S, IN_TIME_S, STALL_S, WELL, WHOLE_S, Expect
-from prove.faulty import Play
+from prove.faulty import DRIP_S, Play
 from prove.vendors import HELD, TEXT
 from servers.scripted import End
 
@@ -40,13 +40,21 @@ def _fails(failure: str, **facts: float | bool | None) -> tuple[Expect, Expect]:
 
 BROKEN = Expect("stream_broken", begun=True)
 """In the middle of a text."""
+
+
+def blamed(failure: str) -> Expect:
+    """It broke off with an error of its own, and says it again when it is asked again."""
+    return Expect("stream_broken", begun=True, or_failure=failure, comes_last=True)
+
+
 UNBEGUN = Expect("stream_broken")
 CUT = (BROKEN, UNBEGUN)
 BAD = Expect("bad_success")
 SILENT = (Expect("silent", FIRST_TOKEN_S), Expect("silent", WHOLE_S))
 ENDLESS = (
-    Expect("stream_broken", FIRST_TOKEN_S, or_late=True),
-    Expect("bad_success", WHOLE_S, or_late=True),
+    # Given up for the time that it takes, or for what it says.
+    Expect("stream_broken", FIRST_TOKEN_S, or_failure="silent"),
+    Expect("bad_success", WHOLE_S, or_failure="silent"),
 )
 QUOTA_TEXT = "You exceeded your current quota, please check your plan and billing details."
 LONG_TEXT = "prompt is too long: 250000 tokens > 200000 maximum"
@@ -55,6 +63,9 @@ KEY_TEXT = "Incorrect API key provided: {ends}. You can find your API key in you
 FILTERED = {"openai": "content_filter", "anthropic": "refusal"}
 USAGE_OPENAI = {"prompt_tokens": -5, "completion_tokens": "many", "total_tokens": 1e300}
 USAGE_ANTHROPIC = {"input_tokens": -5, "output_tokens": "many", "cache_read_input_tokens": 1e300}
+
+CUTS = 16
+ANYWHERE = Expect("stream_broken", anywhere=True)
 
 FAULTS: tuple[Fault, ...] = (
     # It cannot be reached, or does not answer
@@ -207,18 +218,27 @@ FAULTS: tuple[Fault, ...] = (
     Fault("cut-50", "cut in the middle", f.broken_at(0.5), *CUT),
     Fault("cut-90", "reset at nine tenths", f.broken_at(0.9, End.RESET), *CUT),
     Fault("cut-character", "cut inside a character", f.broken_in_character, *CUT),
+    *(
+        Fault(
+            f"cut-at-{number + 1}/{CUTS}",
+            f"cut at one of {CUTS} places, from the head on",
+            f.broken_after((number + 0.5) / CUTS),
+            *_both(ANYWHERE),
+        )
+        for number in range(CUTS)
+    ),
     Fault(
         "cut-terminal",
         "cut before the terminal",
         f.broken_before_terminal,
-        Expect("stream_broken", begun=True, or_whole=True),
+        Expect("stream_broken", begun=True, all_said=True),
         None,
     ),
     Fault(
         "cut-tool",
         "cut inside a tool call",
         f.broken_in_tool_call,
-        Expect("stream_broken", begun=True, rescued=False),
+        Expect("stream_broken", begun=True, is_text=False),
         UNBEGUN,
         tools=True,
     ),
@@ -226,7 +246,7 @@ FAULTS: tuple[Fault, ...] = (
         "eof-tool",
         "ends cleanly inside a tool call",
         f.ended_in_tool_call,
-        Expect("stream_broken", begun=True, rescued=False),
+        Expect("stream_broken", begun=True, is_text=False),
         None,
         tools=True,
     ),
@@ -235,24 +255,31 @@ FAULTS: tuple[Fault, ...] = (
         "eof-finished",
         "finish reason, no terminal",
         f.ended_without_terminal,
-        Expect("stream_broken", begun=True, or_whole=True),
+        Expect("stream_broken", begun=True, all_said=True),
         None,
     ),
     Fault("no-reason", "terminal, no finish reason", f.ended_without_reason, BROKEN, BAD),
     Fault("short", "fewer bytes than it says", f.short, *CUT),
-    Fault("bad-chunk", "a chunk of no size", f.bad_chunk, *CUT),
+    Fault(
+        "bad-chunk",
+        "a chunk of no size",
+        f.bad_chunk,
+        # With the head in one packet it is no answer at all.
+        Expect("stream_broken", begun=True, or_failure="transient"),
+        Expect("stream_broken", DRIP_S, or_failure="transient"),
+    ),
     Fault(
         "stall",
         "stops speaking in the middle",
         f.stalled,
-        Expect("stream_broken", STALL_S, begun=True),
+        Expect("stream_broken", STALL_S, begun=True, comes_last=True),
         Expect("silent", WHOLE_S),
     ),
     Fault(
         "stall-alive",
         "pings in the middle, for ever",
         f.stalled_alive,
-        Expect("stream_broken", STALL_S, begun=True),
+        Expect("stream_broken", STALL_S, begun=True, comes_last=True),
         None,
     ),
     Fault("bad-frame", "an event of no JSON in the middle", f.bad_frame(5), BROKEN, None),
@@ -261,14 +288,14 @@ FAULTS: tuple[Fault, ...] = (
         "error-event",
         "an error as an event in the middle",
         f.error_event(5, "Overloaded", "overloaded_error"),
-        BROKEN,
+        blamed("overloaded"),
         None,
     ),
     Fault(
         "error-event-429",
         "a rate limit as an event in the middle",
         f.error_event(5, "Slow down, retry in 1s", "rate_limit_error", "rate_limit_exceeded"),
-        BROKEN,
+        blamed("rate_limit"),
         None,
     ),
     Fault(

@@ -33,8 +33,8 @@ Play = Callable[[Vendor, bool], Answer]
 """What an upstream does when it is asked: by vendor, and whether the answer is streamed."""
 
 DRIP_S = 0.2
-SEEN_S = 0.15
-"""Long enough for a piece to go through the gateway before the next one comes."""
+SEEN_S = 1.0
+"""How long the caller may take to see it: a gateway that holds it back is not waited for."""
 
 
 class Timed:
@@ -78,15 +78,17 @@ def waiting(seconds: float, before: Script, then: Script) -> Timed:
 class Paced:
     """A script that lets the caller see its first content, before it goes on to what is wrong."""
 
-    def __init__(self, script: Script, opening: int) -> None:
+    def __init__(self, script: Script, opening: int, seen: Gate) -> None:
         self._script = script
         self._opening = opening
+        self._seen = seen
 
     def __iter__(self) -> Iterator[Step]:
         for number, step in enumerate(self._script):
             yield step
             if number == self._opening + 1:  # the head is a step too
-                yield after(SEEN_S)
+                asyncio.get_running_loop().call_later(SEEN_S, self._seen.open)
+                yield self._seen
 
 
 # Refusals ----------------------------------------------------------------------------------------
@@ -243,6 +245,16 @@ def broken_at(share: float, end: End = End.CLOSE) -> Play:
     return lambda vendor, streamed: (*_begun(vendor, streamed, share), end)
 
 
+def broken_after(share: float) -> Play:
+    """The connection closes at a share of all bytes, those of the head too."""
+
+    def play(vendor: Vendor, streamed: bool) -> Answer:
+        script = vendor.answer(streamed)
+        return cut(script, int(share * len(_bytes(script))))
+
+    return play
+
+
 def broken_in_character(vendor: Vendor, streamed: bool) -> Answer:
     data = _bytes(vendor.answer(streamed))
     return cut(vendor.answer(streamed), data.index("京".encode()) + 2)
@@ -310,8 +322,7 @@ def bad_chunk(vendor: Vendor, streamed: bool) -> Answer:
         begun = stream(*vendor.text.frames[: vendor.opening + 5])[:-1]
         return (*begun, b"zz\r\nnonsense\r\n", Gate())
     begun = (_chunked_head(JSON), chunk(whole(vendor.text)[:50]))
-    # With the head in one packet it would be no answer at all.
-    return waiting(SEEN_S, begun, (b"zz\r\nnonsense\r\n", Gate()))
+    return waiting(DRIP_S, begun, (b"zz\r\nnonsense\r\n", Gate()))
 
 
 # Answers that are none ---------------------------------------------------------------------------

@@ -5,7 +5,8 @@ Nothing here is shared with the gateway: not its client, not its decoders.
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -31,9 +32,17 @@ class Raw:
 
 
 async def ask(
-    address: str, caller: str, model: str, prompt: str, key: str, form: str, within_s: float
+    address: str,
+    caller: str,
+    model: str,
+    prompt: str,
+    key: str,
+    form: str,
+    within_s: float,
+    begun: Callable[[], None],
 ) -> Raw:
-    """One request on a connection of its own. ``form``: stream, whole, and -tools."""
+    """One request on a connection of its own. ``form``: stream, whole, and -tools. ``begun`` is
+    told when something of a body has come."""
     host, _, port = address.removeprefix("http://").partition(":")
     body = json.dumps(_request(caller, model, prompt, form)).encode()
     auth = f"authorization: Bearer {key}" if caller == "openai" else f"x-api-key: {key}"
@@ -49,10 +58,12 @@ async def ask(
             writer.write(head.encode() + body)
             while not _is_over(data) and (piece := await reader.read(1 << 16)):
                 data += piece
+                if data.partition(b"\r\n\r\n")[2]:
+                    begun()
             in_time = True
     seconds = monotonic() - began_s
     writer.close()
-    return _raw(bytes(data), in_time or seconds < within_s, seconds)
+    return received(bytes(data), in_time or seconds < within_s, seconds)
 
 
 def _request(caller: str, model: str, prompt: str, form: str) -> dict[str, Any]:
@@ -85,7 +96,7 @@ def _is_over(data: bytearray) -> bool:
     return rest.endswith(b"\r\n0\r\n\r\n") or rest == b"0\r\n\r\n"
 
 
-def _raw(data: bytes, in_time: bool, seconds: float) -> Raw:
+def received(data: bytes, in_time: bool, seconds: float) -> Raw:
     top, found, rest = data.partition(b"\r\n\r\n")
     if not found:
         return Raw(0, {}, b"", False, in_time, seconds, data)
@@ -107,6 +118,8 @@ def _dechunked(data: bytes) -> tuple[bytes, bool]:
     body = b""
     while data:
         size, _, data = data.partition(b"\r\n")
+        if not re.fullmatch(rb"[0-9a-f]+", size, re.IGNORECASE):
+            return body, False
         length = int(size, 16)
         if length == 0:
             return body, data == b"\r\n"
@@ -131,6 +144,8 @@ class Heard:
     """Terminals: ``[DONE]``, ``message_stop``, or a whole body that is an answer."""
     error_code: str = ""
     error_type: str = ""
+    delivered: int | None = None
+    """How many characters the error says that there were."""
     errors: int = 0
     after: int = 0
     """Events after an error or a terminal."""
@@ -139,7 +154,15 @@ class Heard:
 
     @property
     def tool_calls(self) -> tuple[tuple[str, Any], ...]:
-        return tuple((name, json.loads(text)) for _, (name, text) in sorted(self.calls.items()))
+        """Arguments that are no JSON as they are."""
+        return tuple((name, _decoded(text)) for _, (name, text) in sorted(self.calls.items()))
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def heard(caller: str, raw: Raw) -> Heard:
@@ -173,6 +196,7 @@ def _fault(found: Heard, value: Mapping[str, Any]) -> None:
     found.errors += 1
     found.error_code = error.get("code") or ""
     found.error_type = error["type"]
+    found.delivered = error.get("delivered_chars")
 
 
 def _openai_event(found: Heard, _: str, data: str) -> None:

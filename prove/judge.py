@@ -13,6 +13,7 @@ HANG, TRUNCATED, WRONG, ASKED, LATE = "hang", "truncated", "wrong class", "asked
 
 FINISHES = {"openai": "stop", "anthropic": "end_turn"}
 TOOL_FINISHES = {"openai": "tool_calls", "anthropic": "tool_use"}
+STREAM_TYPES = {"openai": "server_error", "anthropic": "api_error"}
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,16 @@ def _broken(right: Right, raw: Raw, found: Heard) -> list[str]:
     if raw.complete:
         wrong.append(f"{TRUNCATED}: an error in a transfer that ends as if it were whole")
     said = (found.error_code, found.error_type)
-    if said not in (("upstream_stream_broken", "server_error"), ("", "api_error")):
+    # Anthropic's errors have no code of their own; ours comes with how much of a text was said.
+    codes = {"upstream_stream_broken", *([""] if right.tools else [])}
+    if said not in {(code, STREAM_TYPES[right.caller]) for code in codes}:
         wrong.append(f"{WRONG}: in the stream stands {said}")
-    if not right.tools and not right.text.startswith(found.text):
-        wrong.append(f"{WRONG}: said {found.text[-30:]!r}")
+    if not right.tools:
+        if not right.text.startswith(found.text):
+            wrong.append(f"{WRONG}: said {found.text[-30:]!r}")
+        if found.delivered != len(found.text):
+            told = f"{found.delivered} characters of {len(found.text)}"
+            wrong.append(f"{WRONG}: the error speaks of {told}")
     return wrong
 
 

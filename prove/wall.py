@@ -30,7 +30,7 @@ from prove.judge import Asked, Right, failures_in, faults_of
 from prove.vendors import VENDORS, Vendor
 from servers.gateway import Gateway, create_key, gateway
 from servers.plain import request
-from servers.scripted import Answer, Script, Scripted, Seen, scripted
+from servers.scripted import Answer, Gate, Script, Scripted, Seen, scripted
 
 HANGS_S = 20.0
 """So long a caller waits in any case, to tell a hang from a late answer."""
@@ -153,14 +153,15 @@ def nobody() -> Iterator[str]:
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
-def teach(up: Scripted, walls: Sequence[Cell]) -> None:
+def teach(up: Scripted, walls: Sequence[Cell], seen: Mapping[int, Gate]) -> None:
+    """``seen``: opened when a cell's caller has seen something of its answer."""
     for vendor in VENDORS.values():
         up.on(f"well-{vendor.name}", well(vendor))
         up.on(f"roomy-{vendor.name}", well(vendor))
     for cell in walls:
         faulty = cell.fault.play(cell.upstream, cell.streamed)
         if cell.expect.begun and not callable(faulty):
-            faulty = Paced(faulty, cell.upstream.opening)
+            faulty = Paced(faulty, cell.upstream.opening, seen[cell.number])
         recovers = cell.expect.recovers and cell.fault.calls == 1
         up.on(cell.first, faulty, *([well(cell.upstream)] if recovers else []))
 
@@ -189,11 +190,12 @@ def run(short: bool, at_once: int, slack_s: float) -> Run:
         scripted() as up,
         nobody() as nowhere,
     ):
-        teach(up, walls)
+        seen = {cell.number: Gate() for cell in walls}
+        teach(up, walls, seen)
         config = configuration(walls, up.address, nowhere)
         key = create_key(Path(folder) / "data", "wall")
         with gateway(Path(folder), config, keys) as running:
-            answers = asyncio.run(_all(running, walls, prompt, key, at_once))
+            answers = asyncio.run(_all(running, walls, seen, prompt, key, at_once))
             done.alive = _is_alive(running, key)
             metrics = request("GET", f"{running.address}/metrics").body
         asked = Counter((_cell_of(seen), seen.model) for seen in up.seen)
@@ -208,7 +210,12 @@ def run(short: bool, at_once: int, slack_s: float) -> Run:
 
 
 async def _all(
-    running: Gateway, walls: Sequence[Cell], prompt: str, key: str, at_once: int
+    running: Gateway,
+    walls: Sequence[Cell],
+    seen: Mapping[int, Gate],
+    prompt: str,
+    key: str,
+    at_once: int,
 ) -> dict[int, list[Raw]]:
     width = asyncio.Semaphore(at_once)
     answers: dict[int, list[Raw]] = {}
@@ -225,6 +232,7 @@ async def _all(
                     key,
                     form,
                     HANGS_S,
+                    seen[cell.number].open,
                 )
                 for _ in range(cell.fault.calls)
             ]
@@ -236,9 +244,8 @@ async def _all(
 
 
 def _is_alive(running: Gateway, key: str) -> bool:
-    raw = asyncio.run(
-        ask(running.address, "openai", "well-openai", "Still there?", key, "whole", HANGS_S)
-    )
+    told = ("openai", "well-openai", "Still there?", key, "whole", HANGS_S, lambda: None)
+    raw = asyncio.run(ask(running.address, *told))
     return raw.status == 200 and running.process.poll() is None
 
 
