@@ -15,6 +15,7 @@ from typing import IO, Any
 
 PROGRAM = Path(sys.executable).parent / "fairlead"
 READY_S = 20.0
+TAKE_OVER = "--take-over"
 LISTENING = r"listening on (http://\S+)"
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 """No provider key of the developer's own may reach a test."""
@@ -125,7 +126,7 @@ def gateway(
         path.write_text(config)
         command += ["--config", str(path)]
     with (
-        log.open("w") as errors,
+        log.open("a" if TAKE_OVER in words else "w") as errors,
         subprocess.Popen(
             [*command, "--listen", "127.0.0.1:0"],
             stdin=subprocess.DEVNULL,

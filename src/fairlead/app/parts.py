@@ -3,10 +3,11 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 from sys import stderr, stdout
 from time import time
 from typing import BinaryIO
@@ -15,10 +16,12 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from fairlead import __version__
+from fairlead.app.handover import Before, Others, Place
 from fairlead.dispatch import Dispatch
 from fairlead.gateway import Gateway
 from fairlead.outside import descriptors, pepper
 from fairlead.outside.config.settings import Listen, ServerSettings
+from fairlead.outside.drains import Mark
 from fairlead.outside.folder import Folder
 from fairlead.outside.journal import Journal
 from fairlead.outside.log import Log
@@ -53,6 +56,11 @@ class Running(Struct, frozen=True):
     """Attempts that a killed process had left open."""
     in_flight: Callable[[], int]
     """Requests being served."""
+    before: int | None
+    """The process whose place it has taken."""
+    given: asyncio.Event
+    """Its own place is another's now."""
+    others: Others
 
 
 @asynccontextmanager
@@ -62,23 +70,24 @@ async def running(
     folder: Folder,
     env: Mapping[str, str],
     cut: asyncio.Event | None = None,
+    take_over: bool = False,
 ) -> AsyncGenerator[Running]:
     """Serve for as long as the context is open, and until what runs then has finished; once
-    ``cut`` is set it is cut off. Raises OurError when the folder is in use, when its keys have lost
-    their pepper, or when other machines could call without a key; OSError when the address cannot
-    be had."""
+    ``cut`` is set it is cut off. With ``take_over`` in the place of the process that serves the
+    folder, if one does. Raises OurError when the folder is in use, when its keys have lost their
+    pepper, or when other machines could call without a key; OSError when the address cannot be
+    had."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         log = _log(server.log, stack)
-        store = Store(folder.database, loop)
+        before = await Before.meet(folder, stack) if take_over else Before()
+        stack.callback((mark := Mark(folder.path)).close)
+        store = Store(folder.database, loop, lock=before.lock)
         stack.push_async_callback(store.close)
-        state = State(catalog, store, _keys(folder, store), random.random)
-        if not (server.listen.is_loopback or state.keys.exist):
-            raise OurError(
-                f"{server.listen.host} can be reached from other machines, and there are no keys:"
-                " make one with `fairlead keys create NAME`, or listen on 127.0.0.1"
-            )
-        recovered = state.ledger.recover(int(time() * 1000))
+        state = State(catalog, store, _keys(folder, store, server.listen), random.random)
+        await before.hand_over()
+        others = Others(folder, store, state.ledger)
+        recovered = others.recover(taken_over=before.process is not None)
         upstream = HttpUpstream(USER_AGENT)
         stack.push_async_callback(upstream.close)
         dispatch = Dispatch(state, upstream, Signers(env, loop.time).sign, random.random)
@@ -93,10 +102,14 @@ async def running(
         admin = Admin(gateway, state, metrics.render, limits)
         listener = Listener(gateway, admin, limits)
         admin.ready = lambda: not listener.leaving
+        place = Place(folder, server.listen, store, state.ledger, listener, mark)
+        stack.push_async_callback(place.close)  # later than the stop: who stops can be followed
         stack.push_async_callback(listener.stop, server.drain_s, server.drain_delay_s, cut)
         if log is not None:
             listener.load.tell = _warning(log)
-        address = await _listen(listener, server.listen)
+        address = await _listen(listener, server.listen, before.sockets_for(server.listen))
+        await place.open()
+        await before.is_over()
         yield Running(
             address=f"http://{address}",
             state=state,
@@ -104,6 +117,9 @@ async def running(
             journal=journal,
             log=log,
             recovered=recovered,
+            before=before.process,
+            given=place.given,
+            others=others,
             in_flight=lambda: listener.in_flight,
         )
 
@@ -120,10 +136,10 @@ def _warning(log: Log) -> Callable[[str], None]:
     return lambda line: log.note("warning", line, int(time() * 1000))
 
 
-async def _listen(listener: Listener, at: Listen) -> str:
+async def _listen(listener: Listener, at: Listen, sockets: Sequence[socket]) -> str:
     """The address with the port that was taken. Raises OSError with the address as its file."""
     try:
-        return _written(*await listener.start(at.host, at.port))
+        return _written(*await listener.start(at.host, at.port, sockets))
     except OSError as error:
         number = error.errno or 0
         said = os.strerror(number) if number > 0 else str(error.strerror)  # a name's are negative
@@ -134,9 +150,15 @@ def _written(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _keys(folder: Folder, store: Store) -> Keys:
+def _keys(folder: Folder, store: Store, listen: Listen) -> Keys:
     rows = list_keys(store)
-    return Keys(pepper.load(folder.pepper, in_use=any_in_force(rows)), rows)
+    keys = Keys(pepper.load(folder.pepper, in_use=any_in_force(rows)), rows)
+    if not (listen.is_loopback or keys.exist):
+        raise OurError(
+            f"{listen.host} can be reached from other machines, and there are no keys:"
+            " make one with `fairlead keys create NAME`, or listen on 127.0.0.1"
+        )
+    return keys
 
 
 def _log(where: str, stack: AsyncExitStack) -> Log | None:

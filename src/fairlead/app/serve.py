@@ -35,6 +35,8 @@ class Serving(Struct, frozen=True):
     catalogue: Catalogue
     listen: Listen | None = None
     data: Path | None = None
+    take_over: bool = False
+    """In the place of the process that serves this folder, if one does."""
     watched: bool = False
     """What we say and what goes to standard error is read on one terminal."""
 
@@ -55,7 +57,9 @@ async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], s
         loaded = await source.load()
         server = _server(serving, loaded.settings.server)
         folder = Folder(Path(server.data))
-        async with running(loaded.catalog, server, folder, serving.env, told.cut) as gateway:
+        async with running(
+            loaded.catalog, server, folder, serving.env, told.cut, serving.take_over
+        ) as gateway:
             started(loaded, gateway)
             # What lives from here to the end need not be looked at by every collection.
             gc.collect()
@@ -71,9 +75,13 @@ async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], s
                     upkeep.follow_signal(told.again),
                     upkeep.follow_keys(),
                     upkeep.forget_daily(),
+                    upkeep.follow_others(),
+                    _then(gateway.given, told.stop),
                 )
             ]
             await _until(told.stop, chores)
+            if gateway.given.is_set():
+                say("another process has taken over")
             if count := gateway.in_flight():
                 requests = "1 request has" if count == 1 else f"{count} requests have"
                 say(f"stopping once {requests} ended; Ctrl-C cuts off what still runs")
@@ -142,6 +150,11 @@ async def _until(stop: asyncio.Event, chores: Sequence["asyncio.Future[None]"]) 
         for task in waiting:
             with suppress(asyncio.CancelledError):
                 await task
+
+
+async def _then(first: asyncio.Event, second: asyncio.Event) -> None:
+    await first.wait()
+    second.set()
 
 
 async def _until_set(event: asyncio.Event) -> None:

@@ -60,6 +60,10 @@ class Upkeep:
                 self._tell("error", [f"keys cannot be read, the known ones stay: {error}"])
             await asyncio.sleep(KEYS_EVERY_S)
 
+    async def follow_others(self) -> None:
+        """Those that have handed over to us, and finish what they had."""
+        await self._running.others.follow(lambda line: self._tell("warning", [line]))
+
     async def forget_daily(self) -> None:
         while True:
             await self.forget()

@@ -57,6 +57,13 @@ def serve_command(
             metavar="HOST:PORT", help="Where to listen, 127.0.0.1:4600 if nobody says; port 0: any."
         ),
     ] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Take the place of the process that serves this folder, if one does.",
+        ),
+    ] = False,
 ) -> None:
     """Serve until told to stop. Without a configuration: what is found on this machine."""
     console = screen()
@@ -66,6 +73,7 @@ def serve_command(
         catalogue=catalogue.load(),
         listen=None if listen is None else understood(parse_listen, listen, "--listen"),
         data=data,
+        take_over=take_over,
         watched=console.is_terminal and sys.stderr.isatty(),
     )
 
@@ -95,6 +103,9 @@ def greeting(loaded: Loaded, running: Running, width: int) -> list[Text]:
         _row("routes", ", ".join(catalog.routes), width),
         Text.assemble((f"  {'records':{INDENT - 2}}", "dim"), str(running.store.path)),
     ]
+    if running.before is not None:
+        told = f"from process {running.before}, which finishes what it has"
+        lines.append(_row("took over", told, width))
     if running.recovered:
         left = f"{counted(running.recovered, 'attempt')} of a killed process, settled in full"
         lines.append(_row("recovered", left, width))

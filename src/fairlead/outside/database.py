@@ -94,5 +94,7 @@ def lock(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise OurError(f"another server is using {path}") from None
+        raise OurError(
+            f"another server is using {path}; `fairlead serve --take-over` takes its place"
+        ) from None
     return descriptor

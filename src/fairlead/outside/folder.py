@@ -6,7 +6,8 @@ from msgspec import Struct
 
 
 class Folder(Struct, frozen=True):
-    """Where one gateway keeps what must outlive it. One running gateway owns one folder."""
+    """Where one gateway keeps what must outlive it. One running gateway owns one folder; one that
+    has handed it over to the next may still finish what it had."""
 
     path: Path
 
@@ -20,3 +21,8 @@ class Folder(Struct, frozen=True):
         """What key digests are made with; apart from the database, so that a copy of that alone
         does not let anybody test guesses."""
         return self.path / "pepper"
+
+    @property
+    def door(self) -> Path:
+        """The socket at which the next process asks to take over."""
+        return self.path / "handover.sock"

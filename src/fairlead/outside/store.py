@@ -55,11 +55,13 @@ class Store:
         path: Path,
         loop: AbstractEventLoop | None = None,
         *,
+        lock: int | None = None,
         max_rows: int = 50_000,
         on_commit: Callable[[float, int, bool], None] | None = None,
     ) -> None:
         """``on_commit`` is told of each group, on the loop: seconds, rows, whether all were
-        stored. Raises OurError when another server has the database."""
+        stored. ``lock`` is the database's, from the server before. Without, raises OurError when
+        another server has the database."""
         database.create(path)
         self.path = path
         self.on_commit = on_commit
@@ -70,8 +72,9 @@ class Store:
         self._urgent = self._lingering = False
         self._queue: SimpleQueue[Group | None] = SimpleQueue()
         self._loop = loop
+        self.lock: int | None = None
         if loop is not None:
-            self._lock = database.lock(path)
+            self.lock = database.lock(path) if lock is None else lock
             # A daemon: a process that dies without close must not wait for ever on its queue.
             self._thread = Thread(target=self._write_groups, args=(loop,), daemon=True)
             self._thread.start()
@@ -149,7 +152,14 @@ class Store:
         self._loop = None
         self._queue.put(None)
         await to_thread(self._thread.join)
-        os.close(self._lock)
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Another server has the lock as well, or may have it. What we still have to store is
+        stored beside its rows."""
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
 
     def _make_room(self) -> None:
         """For a row that nobody waits for."""

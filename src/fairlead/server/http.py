@@ -1,6 +1,8 @@
 """The listener: which path speaks which dialect; bytes in, bytes out. Knows routes, not routing."""
 
 import asyncio
+import socket
+from collections.abc import Sequence
 from contextlib import aclosing
 from time import monotonic, time
 from typing import cast
@@ -37,6 +39,8 @@ from fairlead.types.errors import (
 HOSTS = 256
 """So many names for this gateway are remembered; more are looked at each time."""
 ENDS_CONNECTION = (NotHttp, HeadersTooLarge, RequestTimeout)
+BACKLOG = 1024
+LOOK_S = 0.05
 CUT_S = 1.0
 """For answers that we cut when we stop: so long they may still take to settle and to say so."""
 
@@ -52,7 +56,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self.in_flight = 0
-        self.leaving = self.draining = False
+        self.leaving = self.draining = self._handed_over = False
         self._hosts: set[str] = set()
         """Seen and found good, so that they need not be looked at again."""
         self.load = Load(limits, self._loop, lambda: limits.max_in_flight - self.in_flight)
@@ -65,14 +69,33 @@ class Listener:
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=CUT_S)
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Bind and listen. Returns the address, with the port that was chosen for 0."""
+    async def start(
+        self, host: str, port: int, sockets: Sequence[socket.socket] = ()
+    ) -> tuple[str, int]:
+        """Bind and listen, or listen on these. Returns the address, with the port that was chosen
+        for 0."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=1024)
-        await site.start()
+        sites: list[web.BaseSite] = [
+            web.SockSite(self._runner, each, backlog=BACKLOG) for each in sockets
+        ]
+        for site in sites or [web.TCPSite(self._runner, host, port, backlog=BACKLOG)]:
+            await site.start()
         self.load.start()
         bound = self._runner.addresses[0]
         return str(bound[0]), int(bound[1])
+
+    def listening(self) -> list[int]:
+        """The descriptors of its sockets."""
+        servers = [site._server for site in self._runner.sites if site._server is not None]
+        return [each.fileno() for server in servers for each in server.sockets]  # type: ignore[attr-defined] # as aiohttp does
+
+    async def hand_over(self) -> None:
+        """Another process listens on the same sockets. Here only what is connected is answered,
+        and each connection ends with its next answer; an idle one is left to its caller, who may
+        be sending."""
+        self.leaving = self._handed_over = True
+        for site in list(self._runner.sites):
+            await site.stop()
 
     async def stop(
         self, window_s: float, delay_s: float = 0.0, cut: asyncio.Event | None = None
@@ -81,7 +104,9 @@ class Listener:
         ``window_s``, or until ``cut`` is set; then end it in an error and close."""
         self.leaving = True
         cut = asyncio.Event() if cut is None else cut
-        if delay_s:
+        if self._handed_over:
+            await self._until_alone(window_s, cut)
+        elif delay_s:
             await _any_of(delay_s, cut)
         self.draining = True
         for site in list(self._runner.sites):
@@ -98,6 +123,11 @@ class Listener:
             await _any_of(CUT_S, self._idle)
         await self._runner.cleanup()
         self.load.stop()
+
+    async def _until_alone(self, window_s: float, cut: asyncio.Event) -> None:
+        until_s = monotonic() + window_s
+        while self._server.connections and monotonic() < until_s and not cut.is_set():
+            await _any_of(LOOK_S, cut)
 
     def _request(
         self,
@@ -150,7 +180,8 @@ class Listener:
             self.in_flight -= 1
             if self.leaving and not self.in_flight:
                 self._idle.set()
-        if self.leaving:
+        if self.leaving and (self.draining or not response.prepared):
+            # What has been promised before is kept, for as long as there is time.
             response.force_close()
         return response
 

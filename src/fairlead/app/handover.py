@@ -1,0 +1,221 @@
+"""One process takes over from another: what each of the two does. Restarts cut nothing off."""
+
+import asyncio
+import json
+import os
+from asyncio import to_thread
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from socket import socket
+from time import monotonic, time
+
+from fairlead.outside import drains
+from fairlead.outside.config.settings import Listen
+from fairlead.outside.drains import Mark
+from fairlead.outside.folder import Folder
+from fairlead.outside.handover import (
+    Borrow,
+    Door,
+    Lent,
+    Link,
+    Offer,
+    Ready,
+    Refused,
+    Serving,
+    TakeOver,
+    Talk,
+    Yours,
+    asked,
+)
+from fairlead.outside.store import Store
+from fairlead.server.http import Listener
+from fairlead.state.ledger import SETTLED, Ledger, Wanted
+from fairlead.types.errors import OurError, OverBudget, Overloaded
+
+AGAIN_S = 0.02
+"""The one that serves may be about to change."""
+GIVE_UP_S = 10.0
+LOOK_S = 0.25
+
+
+class Place:
+    """Of the process that serves: it gives its place to the next one that asks for it."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        listen: Listen,
+        store: Store,
+        ledger: Ledger,
+        listener: Listener,
+        mark: Mark,
+    ) -> None:
+        self.given = asyncio.Event()
+        """Another process serves."""
+        self._folder = folder
+        self._listen = listen
+        self._store = store
+        self._ledger = ledger
+        self._listener = listener
+        self._mark = mark
+        self._lends = False
+        self._door = Door(folder.door, self._meet)
+
+    async def open(self) -> None:
+        """Raises OSError."""
+        await self._door.open()
+
+    async def close(self) -> None:
+        await self._door.close()
+
+    # As the ledger sees the process that serves, once that is another.
+
+    def note(self, attempt_id: str) -> None:
+        self._mark.add(attempt_id)
+
+    async def ask(self, wanted: Wanted) -> None:
+        until_s = monotonic() + GIVE_UP_S
+        wish = Borrow(*(getattr(wanted, name) for name in Borrow.__struct_fields__))
+        while self._lends and monotonic() < until_s:
+            answer = await asked(self._folder.door, wish)
+            if isinstance(answer, Lent):
+                return
+            if isinstance(answer, Refused):
+                raise OverBudget(answer.why, retry_after_s=answer.retry_after_s)
+            await asyncio.sleep(AGAIN_S)
+        raise Overloaded("no process that serves answers for the budgets", retry_after_s=1)
+
+    # What others ask for.
+
+    async def _meet(self, talk: Talk) -> None:
+        message = await talk.hear()
+        try:
+            if isinstance(message, TakeOver):
+                await self._give(talk)
+            elif isinstance(message, Borrow) and not self._lends:
+                await talk.say(self._lent(message))
+        except OSError:
+            pass  # who asked is gone
+
+    def _lent(self, wish: Borrow) -> Lent | Refused:
+        wanted = Wanted(*(getattr(wish, name) for name in Wanted.__struct_fields__))
+        try:
+            self._ledger.grant(wanted, int(time() * 1000))
+        except OverBudget as refusal:
+            return Refused(refusal.message, refusal.retry_after_s)
+        return Lent()
+
+    async def _give(self, talk: Talk) -> None:
+        if self._lends or self._store.lock is None:
+            await talk.say(Refused("another one is taking over", None))
+            return
+        listen = self._listen
+        offer = Offer(os.getpid(), listen.host, listen.port)
+        await talk.say(offer, [self._store.lock, *self._listener.listening()])
+        if not isinstance(await talk.hear(), Ready) or self._lends:
+            return
+        self._lends = True
+        try:
+            self._mark.begin(self._ledger.open_attempts)
+            self._ledger.lend(self)
+            await self._store.flush()
+            await talk.say(Yours())
+            if isinstance(await talk.hear(), Serving):
+                await self._listener.hand_over()
+                self._store.unlock()
+                self.given.set()
+        except (OSError, OurError):
+            return  # the other one hears nothing more, and gives up
+        finally:
+            if not self.given.is_set():
+                self._lends = False
+                self._ledger.lend(None)
+                self._mark.withdraw()
+
+
+class Others:
+    """As seen by the process that serves: those that handed over and finish what they had."""
+
+    def __init__(self, folder: Folder, store: Store, ledger: Ledger) -> None:
+        self._folder = folder
+        self._store = store
+        self._ledger = ledger
+
+    def recover(self, taken_over: bool) -> int:
+        """At the start, see ``Ledger.recover``. Blocks."""
+        marks = drains.found(self._folder.path)
+        alive = [each for mark in marks if mark.alive for each in mark.attempt_ids]
+        dead = [each for mark in marks if not mark.alive for each in mark.attempt_ids]
+        # Who was running before us has settled all other orphans, at its own start.
+        return self._ledger.recover(int(time() * 1000), alive, dead if taken_over else None)
+
+    async def follow(self, say: Callable[[str], None]) -> None:
+        """Count what they settle, and what they leave behind, until none is left."""
+        while marks := await to_thread(drains.found, self._folder.path):
+            for mark in marks:
+                if not mark.alive:
+                    await self._bury(mark, say)
+            await self._read()
+            await asyncio.sleep(LOOK_S)
+
+    async def _bury(self, mark: drains.Found, say: Callable[[str], None]) -> None:
+        orphans = await to_thread(self._ledger.bury, mark.attempt_ids, int(time() * 1000))
+        if orphans:
+            say(f"a process that was finishing its requests died; settled in full: {orphans}")
+        await self._read()
+        # What is not on disk now was not sent.
+        self._ledger.follow([(each, 0) for each in mark.attempt_ids])
+        await to_thread(mark.path.unlink, missing_ok=True)
+
+    async def _read(self) -> None:
+        if names := self._ledger.inherited:
+            rows = await to_thread(self._store.read, SETTLED, (json.dumps(names),))
+            self._ledger.follow(rows)
+
+
+class Before:
+    """As seen by the next process: the one that serves, of which it takes the place."""
+
+    def __init__(self, link: Link | None = None, offer: Offer | None = None) -> None:
+        """None: nobody serves."""
+        self._link = link
+        self._offer = offer
+        self.lock: int | None = None
+        self._sockets: list[socket] = []
+        if link is not None:
+            self.lock, self._sockets = link.taken()
+
+    @classmethod
+    async def meet(cls, folder: Folder, stack: AsyncExitStack) -> "Before":
+        """Raises OurError when it does not want to."""
+        link = await to_thread(Link.to, folder.door)
+        if link is None:
+            return cls()
+        stack.callback(link.close)
+        return cls(link, await to_thread(link.take_over))
+
+    @property
+    def process(self) -> int | None:
+        return None if self._offer is None else self._offer.process
+
+    def sockets_for(self, listen: Listen) -> list[socket]:
+        """Its own, unless we are to listen elsewhere than it was."""
+        if self._offer is None:
+            return []
+        if listen in (Listen(listen.host, 0), Listen(self._offer.host, self._offer.port)):
+            return self._sockets
+        for each in self._sockets:
+            each.close()
+        return []
+
+    async def hand_over(self) -> None:
+        """Returns once all that it holds is on disk. Raises OurError."""
+        if self._link is not None:
+            await to_thread(self._link.say, Ready())
+            await to_thread(self._link.hear, Yours)
+
+    async def is_over(self) -> None:
+        """It may stop listening."""
+        if self._link is not None:
+            await to_thread(self._link.say, Serving())
+            self._link.close()
