@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -19,7 +20,7 @@ from fairlead.dialects.openai_chat import OPENAI_CHAT
 from fairlead.dispatch import Dispatch, Errand
 from fairlead.gateway import Call, Gateway
 from fairlead.state.keys import LOCAL
-from fairlead.types.catalog import Timeouts
+from fairlead.types.catalog import Shift, Timeouts
 from fairlead.types.decision import Grant, Plan
 from fairlead.types.decision import Limits as KeyLimits
 from fairlead.types.errors import OurError, UpstreamError
@@ -535,6 +536,28 @@ async def test_one_probe_decides_on_a_breaker(
         assert breaker(served, "a") == "half_open"
         await served.ask()
         assert breaker(served, "a") == state
+
+
+def in_days(days: float) -> str:
+    return datetime.fromtimestamp(time() + days * 86_400, UTC).date().isoformat()
+
+
+async def test_requests_move_to_a_successor_and_back_when_it_fails(
+    up: Scripted, tmp_path: Path
+) -> None:
+    up.on("old", GOOD)
+    up.on("new", GOOD, *[reply(status=500)] * 3, GOOD)
+    old = at(up, "old", retires=in_days(1), successor="new", shift=Shift(0.05, 90 * 86_400.0))
+
+    async with serving(tmp_path, up, old, at(up, "new")) as served:
+        got = [await served.ask("old") for _ in range(6)]
+
+    by = [one.headers["x-fairlead-model"] for one in got]
+    assert by == ["new", "old", "old", "old", "old", "old"]
+    assert [one.attempts for one in got] == [1, 2, 2, 2, 1, 1]
+    assert "of its requests moved" in got[0].headers["x-fairlead-reason"]
+    assert got[-1].headers["x-fairlead-reason"].endswith("but fails")
+    assert len(up.asked("new")) == 4
 
 
 USED_UP = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s"}

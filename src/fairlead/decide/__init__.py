@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from fairlead.decide import classify, eligible, plan, policy, refusal, score
+from fairlead.decide import classify, eligible, lifecycle, plan, policy, refusal, score
 from fairlead.decide.plan import Considered
 from fairlead.types.catalog import Endpoint
 from fairlead.types.chat import Request
@@ -51,10 +51,14 @@ def consider(request: Request, caller: Caller, view: View) -> Considered:
     attempts = score.rank(offers, task, rule, view.dice, view.shares)
     considered = Considered(route, rule, task, grant, attempts, (*refused, *unable))
     heirs = policy.successors(route, view.catalog)
-    if heirs and (attempts or any([one.rule in GONE for one in unable])):
-        considered = _with_heirs(considered, request, heirs, view)
+    if heirs:
+        moving = lifecycle.is_moving(endpoints, view)
+        if attempts or moving or any([one.rule in GONE for one in unable]):
+            considered = _with_heirs(considered, request, heirs, view, moving)
     if not considered.attempts:
         considered = _least_bad(considered, request, endpoints, heirs, view)
+    elif considered.attempts[0].endpoint.model.shift is not None:
+        considered = lifecycle.shifted(considered, view)
     if not considered.attempts:
         return considered
     planned = plan.plan(considered, request, view)
@@ -64,13 +68,18 @@ def consider(request: Request, caller: Caller, view: View) -> Considered:
 
 
 def _with_heirs(
-    considered: Considered, request: Request, heirs: Sequence[Endpoint], view: View
+    considered: Considered,
+    request: Request,
+    heirs: Sequence[Endpoint],
+    view: View,
+    moving: bool,
 ) -> Considered:
-    """The successors of a model that was asked for by name, behind all that serve the model."""
+    """The successors of a model that was asked for by name, behind all that serve the model. Once
+    its requests are ``moving`` to them they are as good as any."""
     task, rule, grant = considered.task, considered.rule, considered.grant
     offers, unable = eligible.eligible(request, task, heirs, grant, view)
     ranked = score.rank(offers, task, rule, view.dice, view.shares)
-    stand_ins = tuple([replace(attempt, stands_in=True) for attempt in ranked])
+    stand_ins = ranked if moving else tuple([replace(one, stands_in=True) for one in ranked])
     return replace(
         considered,
         attempts=considered.attempts + stand_ins,

@@ -24,6 +24,10 @@ class Considered(Struct, frozen=True):
     rejected: tuple[Rejected, ...]
     plan: Plan | None = None
     """None when no attempt is left."""
+    merit: str = ""
+    """Why the first is first, where that is not its rank."""
+    note: str = ""
+    """What else there is to say about it."""
 
 
 def plan(considered: Considered, request: Request, view: View) -> Plan:
@@ -83,7 +87,9 @@ def _reason(considered: Considered) -> str:
     grade = "hard" if task.difficulty >= HARD else "easy"
     if MIDDLING <= task.difficulty < HARD:
         grade = "medium"
-    return f"{first.endpoint.model.name}: {task.kind}, {grade}; {_merit(considered, first)}"
+    merit = considered.merit or _merit(considered, first)
+    note = f"; {considered.note}" if considered.note else ""
+    return f"{first.endpoint.model.name}: {task.kind}, {grade}; {merit}{note}"
 
 
 def _merit(considered: Considered, first: Attempt) -> str:

@@ -57,6 +57,15 @@ class Price(Struct, frozen=True):
     """Where the figure comes from, with the catalogue's version: the price version on record."""
 
 
+class Shift(Struct, frozen=True):
+    """How requests move to a model's successor before the model retires."""
+
+    canary: float = 0.05
+    """The share that moves first, 0 to 1."""
+    over_s: float = 7 * 86_400.0
+    """How long before the day the first of them move."""
+
+
 class Model(Struct, frozen=True):
     """One model as served in one place: limits and prices differ by host, so each endpoint has
     its own."""
@@ -75,6 +84,9 @@ class Model(Struct, frozen=True):
     retires: str = ""
     """ISO date after which the vendor stops serving it; empty means none announced."""
     successor: str = ""
+    """The model that answers in its place once it is gone."""
+    shift: Shift | None = None
+    """None: all at once, on the day."""
 
 
 class Secret(Struct, frozen=True):

@@ -105,6 +105,8 @@ class View(Struct, frozen=True):
     """What the caller's tightest budget has left; None means no budget."""
     shares: Mapping[tuple[str, str], float] = {}
     """Of those just back from an outage: how many of their requests they may have, 0 to 1."""
+    at_ms: int = 0
+    """Unix milliseconds, for what changes within a day."""
 
 
 class Rejected(Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec import Struct
 from fairlead.decide.routes import default_routes
 from fairlead.outside.config import ConfigError, available, build, parse, unserved
 from fairlead.outside.simulated.profiles import endpoints as simulated_endpoints
-from fairlead.types.catalog import Catalog, Endpoint, Model, Price, Rates, Timeouts
+from fairlead.types.catalog import Catalog, Endpoint, Model, Price, Rates, Shift, Timeouts
 
 PAID = (Price(rates=Rates(input=250_000, output=2_000_000), source="test"),)
 MINI = Model("gpt-5-mini", context_tokens=400_000, prices=PAID, strength=0.7)
@@ -309,6 +309,11 @@ def test_an_absent_provider_serves_nothing_and_breaks_nothing() -> None:
             id="baseline",
         ),
         pytest.param(
+            "providers: {openai: }\nmodels: {a: {at: openai, successor: b}, bb: openai}",
+            ["2:37 there is no model `b` did you mean `bb`?"],
+            id="successor",
+        ),
+        pytest.param(
             "providers: {openai: {zone: europe}}\nroutes: {r: {zones: [local, eurpe]}}",
             ["2:29 there is no zone `eurpe` did you mean `europe`?"],
             id="zone",
@@ -335,3 +340,41 @@ def test_a_local_server_that_is_down_does_not_stop_the_gateway() -> None:
 
     assert unserved(built(text)) == ("route `r`: nothing serves `gemma4` at present",)
     assert refused(text, [OLLAMA]) == ["2:23 there is no model `gemma4` did you mean `gemma4:12b`?"]
+
+
+SHIFTED = """
+providers: {openai: }
+models:
+  new: {at: openai, as: gpt-5-mini}
+  %s: {at: openai, successor: %s, shift: {}%s}
+"""
+
+
+def test_a_shift_by_the_file() -> None:
+    told = SHIFTED % ("old", "new", ", retires: 2027-03-31")
+    old = built(told).by_name["old"][0].model
+
+    assert (old.retires, old.successor, old.shift) == ("2027-03-31", "new", Shift(0.05, 604_800.0))
+
+
+def test_a_shift_needs_a_day_that_somebody_knows() -> None:
+    assert refused(SHIFTED % ("old", "new", "")) == [
+        "5:8 `shift` needs a day: nobody knows when `old` retires such as `retires: 2027-03-31`"
+    ]
+
+
+def test_the_catalogue_may_know_the_day() -> None:
+    dated = Known({("openai", "gpt-old"): Model("gpt-old", retires="2027-01-01")}, {})
+    text = SHIFTED % ("gpt-old", "new", "")
+
+    assert build(parse(text), dated).by_name["gpt-old"][0].model.retires == "2027-01-01"
+
+
+def test_a_successor_may_be_called_by_an_alias() -> None:
+    catalog = built("""
+    providers: {openai: , anthropic: {api_key: {env: A}}}
+    models: {old: {at: openai, successor: claude-opus-5-20260901}}
+    """)
+
+    assert catalog.by_name["old"][0].model.successor == "claude-opus-5"
+    assert catalog.by_name["openai/old"] == catalog.by_name["old"]

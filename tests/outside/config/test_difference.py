@@ -13,6 +13,7 @@ from fairlead.types.catalog import (
     Route,
     Rule,
     Secret,
+    Shift,
     Tier,
     Timeouts,
     Weights,
@@ -78,6 +79,7 @@ PRICE = Price(rates=RATES, source="test")
         ({"released": "2026-09-01"}, "released unknown -> 2026-09-01"),
         ({"retires": "2027-01-01"}, "retires never -> 2027-01-01"),
         ({"successor": "gemma-5"}, "successor none -> gemma-5"),
+        ({"shift": Shift(0.05, 60.0)}, "shift none -> 5% over 60s"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

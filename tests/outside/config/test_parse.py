@@ -259,6 +259,52 @@ MISTAKES = {
           1 | models: {a: {at: openai, capabilities: [-tool]}}
             |                                         ^^^^^ did you mean `tools`?""",
     ),
+    "no date": (
+        "models: {a: {at: openai, retires: 31.3.2027, successor: b}}",
+        """\
+        fairlead.yaml:1:35: `31.3.2027` is not a date
+          1 | models: {a: {at: openai, retires: 31.3.2027, successor: b}}
+            |                                   ^^^^^^^^^ such as 2027-03-31""",
+    ),
+    "no such day": (
+        "models: {a: {at: openai, retires: 2027-02-30}}",
+        """\
+        fairlead.yaml:1:35: `2027-02-30` is not a date
+          1 | models: {a: {at: openai, retires: 2027-02-30}}
+            |                                   ^^^^^^^^^^ such as 2027-03-31""",
+    ),
+    "a date in another spelling": (
+        "models: {a: {at: openai, retires: 20270330}}",
+        """\
+        fairlead.yaml:1:35: `20270330` is not a date
+          1 | models: {a: {at: openai, retires: 20270330}}
+            |                                   ^^^^^^^^ such as 2027-03-31""",
+    ),
+    "a shift to nobody": (
+        "models: {a: {at: openai, shift: {canary: 5%}}}",
+        """\
+        fairlead.yaml:1:13: `shift` needs a `successor` to move to
+          1 | models: {a: {at: openai, shift: {canary: 5%}}}
+            |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^""",
+    ),
+    "a shift without its units": (
+        "models: {a: {at: openai, successor: b, shift: {canary: 5, over: 7}}}",
+        """\
+        fairlead.yaml:1:56: `5` is more than 1 (100%)
+          1 | models: {a: {at: openai, successor: b, shift: {canary: 5, over: 7}}}
+            |                                                        ^
+
+        fairlead.yaml:1:65: `7` is not a duration, such as 250ms, 40s or 2m
+          1 | models: {a: {at: openai, successor: b, shift: {canary: 5, over: 7}}}
+            |                                                                 ^""",
+    ),
+    "its own successor": (
+        "models: {a: {at: openai, successor: a}}",
+        """\
+        fairlead.yaml:1:13: `a` cannot succeed itself
+          1 | models: {a: {at: openai, successor: a}}
+            |             ^^^^^^^^^^^^^^^^^^^^^^^^^^""",
+    ),
     "task misspelt": (
         "routes: {r: {rules: [{when: {task: maths}}]}}",
         """\

@@ -10,7 +10,7 @@ import msgspec
 from fairlead.decide.policy import position
 from fairlead.decide.routes import default_routes
 from fairlead.outside.config.kinds import is_private, runs
-from fairlead.outside.config.problems import ConfigError, quoted
+from fairlead.outside.config.problems import ConfigError, Mistake, quoted
 from fairlead.outside.config.providers import StatedProvider, filled
 from fairlead.outside.config.references import dangling
 from fairlead.outside.config.settings import ModelSettings, ProviderSettings, Settings
@@ -74,10 +74,15 @@ def build(
         for endpoint in _served_by(provider, settings, catalogue, found, simulated)
     )
     aliases = _aliases(catalogue, _index(endpoints))
-    mistakes = list(dangling(settings, providers, endpoints, aliases))
+    mistakes = [
+        *dangling(settings, providers, endpoints, aliases),
+        *_shifts_without_a_day(settings, endpoints),
+    ]
     if mistakes:
         raise ConfigError(settings.source.problem(mistake) for mistake in mistakes)
-    present = tuple(each for each in endpoints if each.provider not in settings.absent)
+    present = tuple(
+        _succeeded(each, aliases) for each in endpoints if each.provider not in settings.absent
+    )
     by_name = _index(present)
     routes = [*default_routes(), *(_resolved(route, aliases) for route in settings.routes)]
     baseline = aliases.get(settings.server.baseline, settings.server.baseline)
@@ -163,6 +168,9 @@ def _model(placement: ModelSettings, known: Model) -> Model:
         strength=known.strength if placement.strength is None else placement.strength,
         accepts=known.accepts if placement.accepts is None else placement.accepts,
         can=(known.can | placement.gains) - placement.loses,
+        retires=known.retires if placement.retires is None else placement.retires,
+        successor=known.successor if placement.successor is None else placement.successor,
+        shift=placement.shift,
     )
 
 
@@ -208,6 +216,24 @@ def _index(endpoints: Sequence[Endpoint]) -> Mapping[str, tuple[Endpoint, ...]]:
         for name in {endpoint.model.name, endpoint.upstream_model}:
             index[name] = (*index.get(name, ()), endpoint)
     return index | {endpoint.name: (endpoint,) for endpoint in endpoints}
+
+
+def _shifts_without_a_day(settings: Settings, endpoints: Sequence[Endpoint]) -> Iterator[Mistake]:
+    """The catalogue may know the day, so that is known only now."""
+    known = {(each.provider, each.model.name): each.model.retires for each in endpoints}
+    for placed in settings.models:
+        if placed.shift is not None and not known.get((placed.at, placed.name), "unknown"):
+            message = f"`shift` needs a day: nobody knows when {quoted(placed.name)} retires"
+            yield Mistake(message, "such as `retires: 2027-03-31`", placed.place)
+
+
+def _succeeded(endpoint: Endpoint, aliases: Mapping[str, str]) -> Endpoint:
+    """With its successor called by the name that it is served under."""
+    name = aliases.get(endpoint.model.successor)
+    if name is None:
+        return endpoint
+    model = msgspec.structs.replace(endpoint.model, successor=name)
+    return msgspec.structs.replace(endpoint, model=model)
 
 
 def _aliases(catalogue: Catalogue, by_name: Mapping[str, object]) -> Mapping[str, str]:

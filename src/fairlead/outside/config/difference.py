@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from fairlead.types.catalog import Catalog, Endpoint, Price, Rates, Route, Rule, Timeouts
+from fairlead.types.catalog import Catalog, Endpoint, Price, Rates, Route, Rule, Shift, Timeouts
 
 T = TypeVar("T")
 
@@ -84,6 +84,7 @@ def _endpoint_facets(endpoint: Endpoint) -> Facets:
         "released": model.released or "unknown",
         "retires": model.retires or "never",
         "successor": model.successor or "none",
+        "shift": _shift(model.shift),
         "simulated": str(endpoint.simulated),
         "timeouts": _timeouts(endpoint.timeouts),
         "expected first token": f"{endpoint.expected_first_token_ms:g}ms",
@@ -141,6 +142,10 @@ def _rates(rates: Rates) -> str:
 
 def _timeouts(timeouts: Timeouts) -> str:
     return f"{timeouts.connect_s:g}s/{timeouts.first_token_s:g}s/{timeouts.stall_s:g}s"
+
+
+def _shift(shift: Shift | None) -> str:
+    return f"{shift.canary:.0%} over {shift.over_s:g}s" if shift else "none"
 
 
 def _known(tokens: int | None) -> str:

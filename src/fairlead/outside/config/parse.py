@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from fairlead.outside.config.mask import masked_lines
-from fairlead.outside.config.problems import ConfigError, Mistake, Source, quoted
+from fairlead.outside.config.problems import NOWHERE, ConfigError, Mistake, Source, quoted
 from fairlead.outside.config.providers import provider
 from fairlead.outside.config.read import Fields, Leaf, Node, read
 from fairlead.outside.config.schema import MODEL, ROUTE, SERVER, StatedRule
@@ -27,7 +27,7 @@ from fairlead.outside.config.shapes import (
     struct,
 )
 from fairlead.outside.config.values import name, provider_name
-from fairlead.types.catalog import Capability, Modality, Rates, Route, Rule, Weights, When
+from fairlead.types.catalog import Capability, Modality, Rates, Route, Rule, Shift, Weights, When
 
 DEFAULT_NAME = "fairlead.yaml"
 
@@ -41,6 +41,9 @@ class StatedModel(Struct, frozen=True):
     strength: float | None = None
     accepts: tuple[Modality, ...] | None = None
     capabilities: tuple[str, ...] = ()
+    retires: str | None = None
+    successor: str | None = None
+    shift: Shift | None = None
 
 
 class StatedRoute(Struct, frozen=True):
@@ -109,8 +112,12 @@ def place_model(model: str, node: Node, reading: Reading) -> ModelSettings:
         return ModelSettings(model, at=str(MODEL["at"].parse(node, reading)))
     values = known_fields(node, MODEL, reading)
     stated = msgspec.convert(values, StatedModel)
-    if isinstance(node, Fields) and all(key.text != "at" for key, _ in node.fields):
+    if "at" not in written(node):
         raise Mistake("`at` is missing: which provider serves it", place=node.place)
+    if stated.successor == model:
+        raise Mistake(f"{quoted(model)} cannot succeed itself", place=node.place)
+    if stated.shift and not stated.successor and "successor" not in written(node):
+        raise Mistake("`shift` needs a `successor` to move to", place=node.place)
     changes = stated.capabilities
     return ModelSettings(
         name=model,
@@ -123,7 +130,16 @@ def place_model(model: str, node: Node, reading: Reading) -> ModelSettings:
         accepts=None if stated.accepts is None else frozenset(stated.accepts),
         gains=capabilities(each for each in changes if not each.startswith("-")),
         loses=capabilities(each[1:] for each in changes if each.startswith("-")),
+        retires=stated.retires,
+        successor=stated.successor,
+        shift=stated.shift,
+        place=node.place if stated.shift else NOWHERE,
     )
+
+
+def written(node: Node) -> set[str]:
+    """Keys of a map. What was given and is wrong has been told already."""
+    return {key.text for key, _ in node.fields} if isinstance(node, Fields) else set()
 
 
 def capabilities(names: Iterator[str]) -> frozenset[Capability]:

@@ -26,6 +26,7 @@ from fairlead.outside.config.values import (
     address,
     capability,
     choice,
+    date,
     expanded,
     listen,
     name,
@@ -34,7 +35,7 @@ from fairlead.outside.config.values import (
     secret,
     text,
 )
-from fairlead.types.catalog import Modality, Rates, Timeouts, Weights, When
+from fairlead.types.catalog import Modality, Rates, Shift, Timeouts, Weights, When
 from fairlead.types.decision import TaskKind
 
 
@@ -119,6 +120,12 @@ PRICE: Table = {
     "batch_input": Key(price, "price", "unknown", "Input tokens in a batch."),
     "batch_output": Key(price, "price", "unknown", "Output tokens in a batch."),
 }
+SHIFT: Table = {
+    "canary": Key(one(units.some_fraction), "fraction", "5%", "The share that moves first."),
+    "over": Key(
+        one(units.seconds), "duration", "7d", "How long before the day they begin to.", "over_s"
+    ),
+}
 MODEL: Table = {
     "at": Key(reference("provider", provider_name), "provider", "required", "Who serves it."),
     "as": Key(one(name), "name", "the model's name", "Its name there.", "upstream_model"),
@@ -157,6 +164,18 @@ MODEL: Table = {
     ),
     "accepts": Key(
         modalities, "list", "the catalogue's, else `text`", "All kinds of input that it takes."
+    ),
+    "retires": Key(
+        one(date), "date", "the catalogue's", "The day from which on it is not asked any more."
+    ),
+    "successor": Key(
+        reference("model", name), "model", "none", "Answers in its place once it is gone."
+    ),
+    "shift": Key(
+        struct(SHIFT, Shift),
+        "map",
+        "all at once",
+        "How its requests move to the successor before that day.",
     ),
 }
 WEIGHTS: Table = {
@@ -305,6 +324,7 @@ TABLES: Mapping[str, Table] = {
     "expect": EXPECT,
     "models": MODEL,
     "price": PRICE,
+    "shift": SHIFT,
     "routes": ROUTE,
     "rules": RULE,
     "when": WHEN,

@@ -7,7 +7,7 @@ import os.path
 from msgspec import Struct, field
 
 from fairlead.outside.config.problems import NOWHERE, Place, Source
-from fairlead.types.catalog import Capability, Modality, Rates, Route, Secret, Timeouts
+from fairlead.types.catalog import Capability, Modality, Rates, Route, Secret, Shift, Timeouts
 
 
 def default_data() -> str:
@@ -47,6 +47,10 @@ class ModelSettings(Struct, frozen=True):
     accepts: frozenset[Modality] | None = None
     gains: frozenset[Capability] = frozenset()
     loses: frozenset[Capability] = frozenset()
+    retires: str | None = None
+    successor: str | None = None
+    shift: Shift | None = None
+    place: Place = NOWHERE
 
 
 class Listen(Struct, frozen=True):

@@ -110,6 +110,13 @@ def fraction(text: str) -> float:
     return share
 
 
+def some_fraction(text: str) -> float:
+    share = fraction(text)
+    if share == 0:
+        raise Mistake("must be more than 0")
+    return share
+
+
 def pico_usd(text: str) -> int:
     """Dollars per million tokens, such as ``$0.60``, to pico-dollars per token."""
     sign, amount = text[:1], text[1:]

@@ -1,5 +1,6 @@
 """What single values mean: names, addresses, references to credentials. Knows no table of keys."""
 
+import datetime
 import os.path
 import re
 from collections.abc import Callable, Iterable
@@ -66,6 +67,17 @@ def pattern(value: str) -> str:
     if value != "*":
         name(value.removesuffix("*"))
     return value
+
+
+def date(value: str) -> str:
+    """A day in UTC."""
+    try:
+        # It takes other spellings too, and dates here are compared as they are written.
+        if datetime.date.fromisoformat(value).isoformat() == value:
+            return value
+    except ValueError:
+        pass
+    raise Mistake(f"{quoted(value)} is not a date", "such as 2027-03-31")
 
 
 def listen(value: str) -> Listen:
