@@ -123,6 +123,12 @@ def test_bug_11_a_responses_body_is_sent_to_its_own_address() -> None:
     assert caught.value.param == "messages"
 
 
+@pytest.mark.parametrize("behind", [b"]", b',"a":1', b', "\xff": 1}', b"}" * 2])
+def test_a_body_without_messages_that_is_no_json_either(behind: bytes) -> None:
+    with pytest.raises(BadRequest, match="messages: this field is required"):
+        OPENAI_CHAT.parse_request(b'{"model":"m"}' + behind, {})
+
+
 def test_bug_11_flat_and_nested_tools_may_be_mixed() -> None:
     flat = {"type": "function", "name": "a", "parameters": {"type": "object"}}
     nested = {"type": "function", "function": {"name": "b", "description": "B."}}

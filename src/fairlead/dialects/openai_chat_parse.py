@@ -217,13 +217,21 @@ def _decoded(body: bytes) -> WireRequest:
 def _bad_request(error: wire.Undecodable, body: bytes) -> BadRequest:
     bad = wire.bad_request(error)
     # Agents that speak the Responses dialect are often pointed at this address.
-    if bad.param == "messages" and "input" in wire.members(body):
+    if bad.param == "messages" and _has_input(body):
         return BadRequest(
             "messages: this field is required. `input` belongs to the Responses dialect; "
             "send it to /v1/responses, or send `messages` here.",
             param="messages",
         )
     return bad
+
+
+def _has_input(body: bytes) -> bool:
+    """The body may still be broken behind the place where decoding gave up."""
+    try:
+        return "input" in wire.members(body)
+    except wire.UNDECODABLE:
+        return False
 
 
 def _missing(param: str) -> BadRequest:
