@@ -419,6 +419,7 @@ def test_all_mistakes_are_told_at_once_in_their_order() -> None:
         f"providers: {{h: {{address: 'https://me:{SECRET}@example.com'}}}}",
         f"x: &k {SECRET}\nproviders: {{openai: {{api_key: *k}}}}",
         f"providers: {{openai: {{api_key: {SECRET}",
+        f"models: {{a: 'https://me:{SECRET}@example.com'}}",
         "providers: {openai: {api_key: {env: gsk_hunter2hunter2}}}",
         "models: {sk-hunter2hunter2: }",
         "sk-proj-hunter2hunter2 [",
@@ -435,7 +436,8 @@ def test_all_mistakes_are_told_at_once_in_their_order() -> None:
             "given twice",
             "wrong name",
         ),
-        *("in an address", "behind an anchor", "broken YAML", "vendor's key as variable"),
+        *("in an address", "behind an anchor", "broken YAML"),
+        *("in an address as provider", "vendor's key as variable"),
         *("vendor's key as model", "vendor's key in broken YAML"),
     ],
 )

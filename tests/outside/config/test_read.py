@@ -54,7 +54,7 @@ def test_every_node_knows_its_place() -> None:
         pytest.param("a: *b", "not valid YAML", Place(1, 4), id="no such anchor"),
         pytest.param("a: b\x00c", "the character \\x00 may", Place(1, 5), id="control character"),
         pytest.param('a: "\\Uffffffff"', "an escape sequence", None, id="beyond Unicode"),
-        pytest.param("[" * 1_500, "nested too deeply", None, id="deep"),
+        pytest.param("[" * 1_500, "nested too deeply", Place(1, 22), id="deep"),
         pytest.param("&a [*a]", "nested too deeply", Place(1, 1, 7), id="endless"),
         pytest.param("#" * (MAX_CHARS + 1), "the file is larger than 256 KiB", None, id="large"),
     ],

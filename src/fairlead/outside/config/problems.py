@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from fairlead.outside.config.mask import looks_like_a_key
+from fairlead.outside.config.mask import IN_ADDRESS, looks_like_a_key
 
 MAX_QUOTED = 60
 MAX_SHOWN = 120
@@ -108,6 +108,7 @@ def quoted(text: str) -> str:
     characters, which could otherwise steer the terminal that shows them."""
     if looks_like_a_key(text):
         return "`***`"
+    text = IN_ADDRESS.sub("://***@", text)
     short = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
     return f"`{printable(short)}`"
 

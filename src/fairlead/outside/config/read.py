@@ -67,11 +67,13 @@ def read(text: str) -> Document:
     if len(text) > MAX_CHARS:
         raise Mistake(f"the file is larger than {MAX_CHARS // 1024} KiB")
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise syntax_mistake(error) from None
     except yaml.reader.ReaderError as error:
         raise unprintable(text, error.position) from None
+    except Mistake:
+        raise
     except RecursionError:
         raise Mistake("nested too deeply") from None
     except (ValueError, OverflowError):
@@ -81,6 +83,16 @@ def read(text: str) -> Document:
         return Document(Leaf("", Place(1), (0, 0), null=True))
     walk = _Walk()
     return Document(walk.node(root, 0), tuple(walk.mistakes), tuple(walk.unread))
+
+
+class _Loader(yaml.SafeLoader):
+    """Gives up on brackets that nest too deeply as they open: PyYAML looks at all that are open
+    for every token, which takes seconds long before it runs out of stack."""
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        if self.flow_level > MAX_DEPTH:
+            raise Mistake("nested too deeply", place=Place(self.line + 1, self.column + 1))
+        super().fetch_flow_collection_start(token)
 
 
 def syntax_mistake(error: yaml.MarkedYAMLError) -> Mistake:
