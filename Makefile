@@ -4,10 +4,11 @@ SHELL := /bin/sh
 # are not: about a tenth less CPU for each request (docs/benchmark.md).
 PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo /usr/bin/python3 || echo python3)
+SECONDS ?= 60
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test properties check serve bench bench-json prove prove-json lock format clean
+.PHONY: demo test properties fuzz check serve bench bench-json prove prove-json lock format clean
 
 demo: $(STAMP)          ## run the twenty-step workflow through a real gateway
 	@$(BIN)/fairlead demo
@@ -17,6 +18,10 @@ test: $(STAMP)          ## the whole test suite
 
 properties: $(STAMP)    ## the state machines, 20,000 steps each and more, never twice the same
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q -n 2 --dist load tests -k properties
+
+fuzz: $(STAMP)          ## WHAT=sse SECONDS=60: bytes that nobody would send, for as long as one likes
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r fuzz/requirements.lock
+	@$(BIN)/python -m fuzz $(WHAT) --seconds $(SECONDS)
 
 check: $(STAMP)         ## format, lint, types, floors
 	@$(BIN)/ruff format --check .
@@ -49,6 +54,8 @@ format: $(STAMP)
 lock: $(STAMP)          ## resolve pyproject.toml anew, with hashes
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --extra demo --group dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --group pyproject.toml:fuzz -o fuzz/requirements.lock
 
 clean:
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,75 @@
+"""``python -m fuzz WHAT [--seconds 60]``: guided by coverage, for as long as one likes.
+
+What is found new is kept in .cache/fuzz/WHAT and is where the next run starts. What crashes is
+written there too, as ``crash-...``: put it into fuzz/seeds/WHAT once it is mended, and the tests
+try it for ever. The last line of standard output is one JSON object.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from fuzz import targets
+from fuzz.inputs import ROOT
+
+KNOWN = sorted(module.name for module in iter_modules(targets.__path__))
+SLOW_S = 1
+"""An input that takes longer is reported like a crash."""
+MAX_BYTES = 4096
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    parser.add_argument("what", choices=KNOWN, metavar="WHAT", help=str(KNOWN))
+    parser.add_argument("--seconds", type=int, default=60)
+    options = parser.parse_args()
+    corpus = ROOT / ".cache" / "fuzz" / options.what
+    corpus.mkdir(parents=True, exist_ok=True)
+    target = import_module(f"fuzz.targets.{options.what}")
+    for number, seed in enumerate(target.SEEDS):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    crashes = _crashes(corpus)
+    began_s = time.monotonic()
+    command = [
+        *(sys.executable, "-m", "fuzz.guided", options.what, str(corpus)),
+        *(f"-max_total_time={options.seconds}", f"-timeout={SLOW_S}", "-print_final_stats=1"),
+        *(f"-artifact_prefix={corpus}/"),
+        f"-max_len={getattr(target, 'MAX_BYTES', MAX_BYTES)}",
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            sys.stderr.write(line)
+    found = {
+        "target": options.what,
+        "executions": _figure("number_of_executed_units", told),
+        "slowest_s": _figure("slowest_unit_time_sec", told),
+        "new_inputs": _figure("new_units_added", told),
+        "crashes": sorted(_crashes(corpus) - crashes),
+        "seconds": round(time.monotonic() - began_s, 1),
+        "ok": process.returncode == 0,
+    }
+    print(json.dumps(found))
+    return 0 if found["ok"] else 1
+
+
+def _figure(name: str, told: list[str]) -> int:
+    match = re.search(rf"stat::{name}:\s*(\d+)", "".join(told))
+    return int(match[1]) if match else 0
+
+
+def _crashes(corpus: Path) -> set[str]:
+    names = {path.name for path in corpus.iterdir()}
+    return {name for name in names if name.startswith(("crash-", "timeout-", "oom-", "slow-"))}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
