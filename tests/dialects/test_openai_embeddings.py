@@ -63,7 +63,13 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], param: str) -> None:
     assert caught.value.param == param
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model":"m","input":"\xff"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b'{"model":"m","input":"\xff"}'),
+        b'{"model":"m","input":"Hi","\xffnobody looks at":1}',
+    ],
+)
 def test_a_body_that_is_no_json_object(body: bytes) -> None:
     with pytest.raises(BadRequest, match="The body"):
         OPENAI_EMBEDDINGS.parse_request(body, {})
