@@ -109,6 +109,38 @@ class Gateway:
             known.caller = self.identify(call)
         self._tell(_refused(call, known, refusal))
 
+    def replayed(self, call: Call, caller: Caller, first: str) -> None:
+        """Put on record that a caller was given the answer to request ``first`` again."""
+        took_ms = (monotonic() - call.arrived_s) * 1000
+        self._tell(
+            Exchanged(
+                request_id=call.request_id,
+                at_ms=call.at_ms,
+                caller=caller.id,
+                caller_name=caller.name,
+                dialect=call.dialect,
+                operation="",
+                asked="",
+                route="",
+                task="",
+                difficulty=0.0,
+                stream=False,
+                attempts=(),
+                outcome="ok",
+                status=200,
+                code="",
+                finish=None,
+                usage=None,
+                cost_nano_usd=0,
+                expected_cost_nano_usd=None,
+                baseline_nano_usd=None,
+                first_token_ms=None,
+                total_ms=took_ms,
+                overhead_ms=took_ms,
+                reason=f"the answer to request {first}, replayed",
+            )
+        )
+
     def preview(self, call: Call) -> bytes:
         """What would be decided for this call, as JSON. Calls nothing and spends nothing."""
         caller = self.identify(call)

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 import pytest
+from msgspec.structs import replace
 
 from app.made import KNOWN, create_key, lines, revoke_key, rows, server, status
 from fairlead.app.parts import Running, running
@@ -16,6 +17,8 @@ from fairlead.app.sources import Sources, as_if_simulated
 from fairlead.app.upkeep import Upkeep
 from fairlead.outside.folder import Folder
 from fairlead.outside.upstream import HttpUpstream
+from fairlead.state.idempotency import KEEP_MS, asked
+from fairlead.state.idempotency import Kept as Answered
 from servers.canned import OPENAI
 from servers.scripted import scripted
 from servers.setup import Setup
@@ -279,6 +282,33 @@ async def test_then_they_go_but_not_what_was_spent(kept: Kept) -> None:
 
     assert on_record(kept) == {"exchange": 0, "intent": 0, "settle": 0, "spend": 2}
     assert kept.said[-1] == "removed from the records, older than server.keep: 3 rows"
+
+
+async def test_kept_answers_go_after_a_day(kept: Kept) -> None:
+    idempotency, store = kept.gateway.state.idempotency, kept.gateway.store
+    old = Answered("r1", int(time() * 1000) - KEEP_MS - 1, False, {}, b"Yes.")
+    await idempotency.keep(asked("k1", "old", b""), old)
+    await idempotency.keep(asked("k1", "new", b""), replace(old, at_ms=int(time() * 1000)))
+
+    async with chore(asyncio.ensure_future(kept.upkeep.forget_answers())), asyncio.timeout(MOST_S):
+        while True:
+            names = [row["name"] for row in store.read("SELECT name FROM kept_answer")]
+            if len(names) == 1:
+                break
+            await asyncio.sleep(0)
+
+    assert names == [asked("k1", "new", b"").name]
+
+
+async def test_kept_answers_that_cannot_be_removed_are_told(kept: Kept) -> None:
+    kept.gateway.store.write("DROP TABLE kept_answer")
+
+    async with chore(asyncio.ensure_future(kept.upkeep.forget_answers())):
+        await kept.next_said()
+
+    assert kept.said == [
+        "error: kept answers stay, they cannot be removed: no such table: kept_answer"
+    ]
 
 
 async def test_what_cannot_be_removed_is_told_and_stays(kept: Kept) -> None:

@@ -29,6 +29,7 @@ from fairlead.outside.upstream import HttpUpstream
 from fairlead.server.admin import Admin
 from fairlead.server.http import Listener
 from fairlead.server.limits import Limits
+from fairlead.server.replays import Replays
 from fairlead.state import State
 from fairlead.state.keys import Keys, create, list_keys
 from fairlead.types.catalog import Catalog, Endpoint, Price, Rates, Route, Rule, Secret, Timeouts
@@ -256,7 +257,8 @@ async def serving(
     facts: list[Fact] = []
     gateway = Gateway(state, dispatch, (journal, metrics, log, facts.append))
     admin = Admin(gateway, state, metrics.render, limits)
-    listener = Listener(gateway, admin, limits)
+    replays = Replays(gateway, state.idempotency)
+    listener = Listener(gateway, admin, limits, replays)
     admin.ready = lambda: not listener.leaving
     async with aiohttp.ClientSession(auto_decompress=False) as client:
         served = Served(
@@ -270,6 +272,7 @@ async def serving(
         finally:
             await client.close()
             await listener.stop(1.0)
+            await replays.close()
             log.close()
             await upstream.close()
             try:

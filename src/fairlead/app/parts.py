@@ -32,6 +32,7 @@ from fairlead.outside.upstream import HttpUpstream
 from fairlead.server.admin import Admin
 from fairlead.server.http import Listener
 from fairlead.server.limits import Limits
+from fairlead.server.replays import Replays
 from fairlead.state import State
 from fairlead.state.keys import Keys, any_in_force, list_keys
 from fairlead.types.catalog import Catalog
@@ -100,7 +101,9 @@ async def running(
 
         limits = _limits(server, descriptors.raised())
         admin = Admin(gateway, state, metrics.render, limits)
-        listener = Listener(gateway, admin, limits)
+        replays = Replays(gateway, state.idempotency)
+        stack.push_async_callback(replays.close)
+        listener = Listener(gateway, admin, limits, replays)
         admin.ready = lambda: not listener.leaving
         place = Place(folder, server.listen, store, state.ledger, listener, mark)
         stack.push_async_callback(place.close)  # later than the stop: who stops can be followed

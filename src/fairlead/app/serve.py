@@ -77,6 +77,7 @@ async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], s
                     upkeep.forget_daily(),
                     upkeep.follow_others(),
                     _then(gateway.given, told.stop),
+                    upkeep.forget_answers(),
                 )
             ]
             await _until(told.stop, chores)

@@ -18,6 +18,7 @@ from fairlead.state.keys import keys_version, list_keys
 KEYS_EVERY_S = 0.25
 """Other processes make and revoke keys; we promise to notice within half a second."""
 FORGET_EVERY_S = 86_400.0
+FORGET_ANSWERS_EVERY_S = 3600.0
 OPENED_ONCE = ("listen", "data", "log", "max_body_bytes", "limits", "drain_s", "drain_delay_s")
 """Fields of ServerSettings; the others count from the next reload on."""
 
@@ -79,6 +80,15 @@ class Upkeep:
             return
         if rows:
             self._tell("info", [f"removed from the records, older than server.keep: {rows} rows"])
+
+    async def forget_answers(self) -> None:
+        """Those that were kept for callers who might ask again."""
+        while True:
+            try:
+                await to_thread(self._running.state.idempotency.forget, int(time() * 1000))
+            except sqlite3.Error as error:
+                self._tell("error", [f"kept answers stay, they cannot be removed: {error}"])
+            await asyncio.sleep(FORGET_ANSWERS_EVERY_S)
 
     def _is_as_read(self) -> bool:
         """False: the file changed while we started, when nobody watched it yet."""

@@ -44,6 +44,8 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     # FULL: a commit survives loss of power, not only of the process (sqlite.org/pragma.html).
     connection.execute("PRAGMA synchronous = FULL")
+    # What is deleted is overwritten: an answer that is forgotten is not left in a free page.
+    connection.execute("PRAGMA secure_delete = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     return connection
 

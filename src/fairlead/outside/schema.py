@@ -111,4 +111,21 @@ JOURNAL = Migration(
     ),
 )
 
-MIGRATIONS = (LEDGER, KEYS, JOURNAL)
+# A rowid table: answers are long, and WITHOUT ROWID is for rows much shorter than a page
+# (sqlite.org/withoutrowid.html).
+KEPT_ANSWERS = Migration(
+    4,
+    "kept answers",
+    (
+        """
+        CREATE TABLE kept_answer (
+          name BLOB PRIMARY KEY, body_hash BLOB NOT NULL, request_id TEXT NOT NULL,
+          at_ms INTEGER NOT NULL, streamed INTEGER NOT NULL, headers TEXT NOT NULL,
+          body BLOB NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX kept_answer_at ON kept_answer (at_ms)",
+    ),
+)
+
+MIGRATIONS = (LEDGER, KEYS, JOURNAL, KEPT_ANSWERS)

@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 from msgspec.structs import replace
 
 from fairlead.gateway import CUT, Answer, Call, Gateway
+from fairlead.server import replays
 from fairlead.server.admin import Admin
 from fairlead.server.auth import credential
 from fairlead.server.body import read_body
@@ -23,6 +24,7 @@ from fairlead.server.limits import Limits
 from fairlead.server.load import Load
 from fairlead.server.paths import DIALECT_OF_PATH, dialect_of
 from fairlead.server.protocol import Protocol, Server
+from fairlead.server.replays import Replays
 from fairlead.server.respond import EVENTS, SERVER, failure, identity, whole
 from fairlead.server.shed import overloaded
 from fairlead.server.target import check_host, check_target
@@ -49,8 +51,9 @@ class Listener:
     """Serves HTTP. ``leaving`` turns readiness off and ends each connection with its answer;
     ``draining``, which follows, turns new work away while streams finish."""
 
-    def __init__(self, gateway: Gateway, admin: Admin, limits: Limits) -> None:
+    def __init__(self, gateway: Gateway, admin: Admin, limits: Limits, replays: Replays) -> None:
         self._gateway = gateway
+        self._replays = replays
         self._admin = admin
         self._limits = limits
         self._loop = asyncio.get_running_loop()
@@ -166,7 +169,11 @@ class Listener:
                 if request.method != "POST":
                     raise MethodNotAllowed(f"{path} takes POST, not {request.method}")
                 call = await self._call(request, dialect, request_id)
-                answer = await self._gateway.answer(call)
+                key = call.headers.get(replays.HEADER)
+                if key is None:
+                    answer = await self._gateway.answer(call)
+                else:
+                    answer = await self._replays.answer(call, key)
                 if answer.stream is None:
                     headers = {**answer.headers, **identity(dialect, request_id)}
                     response: web.StreamResponse = whole(answer.body, headers)

@@ -1,13 +1,14 @@
 """What changes while we run. Only this room mutates: it observes facts and offers a frozen View.
 
-``State`` holds one of each: registry, keys, limits, health, ledger, learned. They know nothing of
-one another.
+``State`` holds one of each: registry, keys, limits, health, ledger, idempotency, learned.
+They know nothing of one another.
 """
 
 from collections.abc import Callable
 
 from fairlead.decide.classify import CHARS_PER_TOKEN
 from fairlead.state.health import Health
+from fairlead.state.idempotency import Idempotency
 from fairlead.state.keys import Keys
 from fairlead.state.learned import Learned
 from fairlead.state.ledger import Ledger, Writer
@@ -28,6 +29,7 @@ class State:
         self.limits = RateLimits()
         self.health = Health(catalog, dice)
         self.ledger = Ledger(writer)
+        self.idempotency = Idempotency(writer)
         self.learned = Learned()
         self._dice = dice
 

@@ -9,8 +9,10 @@
     . NotFound              404  no such address
     . MethodNotAllowed      405
     . RequestTimeout        408  the body did not arrive in time
+    . KeyInUse              409  a request with this idempotency-key is being answered
     . TooLarge              413  the body exceeds the limit
     . UnsupportedEncoding   415  the body is compressed
+    . KeyReused             422  this idempotency-key was used for something else
     . HeadersTooLarge       431  a header, or all of them, exceed the limit
   - PolicyError             the rules say no
     . OverBudget            402  a hard budget is used up
@@ -110,6 +112,17 @@ class RequestTimeout(CallerError):
     status = 408
     code = "request_timeout"
     retryable = True
+
+
+class KeyInUse(CallerError):
+    status = 409
+    code = "idempotency_key_in_use"
+    retryable = True
+
+
+class KeyReused(CallerError):
+    status = 422
+    code = "idempotency_key_reused"
 
 
 class TooLarge(CallerError):
