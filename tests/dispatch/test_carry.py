@@ -356,6 +356,17 @@ async def test_a_connection_is_not_waited_for_too_long(
     assert served.exchanged()[0].attempts[0].failure in ("connect", "silent")
 
 
+async def test_a_flood_without_content_is_not_held_for_long(up: Scripted, tmp_path: Path) -> None:
+    """It comes within the time for the first content, and would be held in memory."""
+    up.on("a", Endless(b": ping\n\n" * 10_000, FRAMES[0]))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        got = await asyncio.wait_for(served.ask(stream=True), 10.0)
+
+    assert (got.text, got.attempts) == (canned.TEXT, 2)
+    assert served.exchanged()[0].attempts[0].message == "a flood of events without content"
+
+
 SILENCES: Mapping[str, Script] = {
     "no answer": silent(),
     "no content": (*stream(FRAMES[0])[:-1], Gate()),

@@ -7,10 +7,10 @@ import pytest
 from aiohttp.client_proto import ResponseHandler
 
 from fairlead.outside.connections import Origin
-from fairlead.outside.upstream import REST_S, HttpUpstream
+from fairlead.outside.upstream import MOST_INTERIM, REST_S, HttpUpstream
 from fairlead.types.catalog import Timeouts
 from fairlead.types.errors import Failure, UpstreamError
-from servers.scripted import End, Gate, Scripted, Step, cut, reply, scripted, silent, stream
+from servers.scripted import End, Gate, Scripted, Step, cut, head, reply, scripted, silent, stream
 
 TIMEOUTS = Timeouts(connect_s=1.0)
 LONG_S = 5.0
@@ -86,6 +86,24 @@ async def test_a_transfer_that_is_no_http_is_a_cut(up: HttpUpstream, server: Scr
             await read_all()
 
     assert broken.value.failure is Failure.STREAM_BROKEN
+
+
+@pytest.mark.parametrize("interim", [16, 17])
+async def test_interim_responses_come_to_an_end(
+    up: HttpUpstream, server: Scripted, interim: int
+) -> None:
+    server.on("m", (head(103, {"link": "</a>"}) * interim, *reply(b"{}")))
+
+    async def status() -> int:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+            return answer.status
+
+    if interim <= MOST_INTERIM:
+        assert await status() == 200
+    else:
+        with pytest.raises(UpstreamError) as endless:
+            await status()
+        assert endless.value.failure is Failure.TRANSIENT
 
 
 async def test_leaving_early_closes_the_endpoint(up: HttpUpstream, server: Scripted) -> None:

@@ -17,9 +17,14 @@ from fairlead.dispatch.told import SetAside, given_up
 from fairlead.dispatch.trial import Sign, Trial, commits
 from fairlead.outside.upstream import Upstream
 from fairlead.state import State
-from fairlead.types.chat import Event
+from fairlead.types.chat import Event, Passed
 from fairlead.types.decision import Attempt
-from fairlead.types.errors import BadRequest, OverBudget, UpstreamError
+from fairlead.types.errors import BadRequest, Failure, OverBudget, UpstreamError
+
+MOST_HELD_BYTES = 1 << 20
+"""Of what comes before the first content, which waits for it: more is a flood."""
+HELD_EVENT_BYTES = 256
+"""What an event without bytes of its own counts for."""
 
 
 class Dispatch:
@@ -46,12 +51,14 @@ class Dispatch:
         answering = False
         while (attempt := await self._next(errand, tried, aside, answering)) is not None:
             held_back: list[Event] = []
+            held_bytes = 0
             try:
                 async with Trial(attempt, errand, self._state, self._upstream, self._sign) as trial:
                     while not trial.over:
                         for event in await trial.events():
                             if not answering:
                                 if not commits(event):
+                                    held_bytes = _held(held_bytes, event)
                                     held_back.append(event)
                                     continue
                                 answering = True
@@ -106,3 +113,11 @@ class Dispatch:
             if self._state.health.keeps_out(attempt.key, monotonic()) and not attempt.last_resort:
                 return None  # others found out meanwhile; what it said to this one stands
         return attempt
+
+
+def _held(so_far_bytes: int, event: Event) -> int:
+    """How much is held back now. Raises UpstreamError (SILENT): it talks, and says nothing."""
+    size = so_far_bytes + (len(event.data) if isinstance(event, Passed) else HELD_EVENT_BYTES)
+    if size > MOST_HELD_BYTES:
+        raise UpstreamError(Failure.SILENT, "a flood of events without content")
+    return size

@@ -26,6 +26,8 @@ BUFFER_BYTES = 64 << 10
 """Twice as much may wait for a slow caller; then the endpoint is not read from."""
 MAX_HEADER_BYTES = 32 << 10
 MAX_HEADERS = 256
+MOST_INTERIM = 16
+"""Responses before the real one (RFC 9110, 15.2)."""
 REST_S = 1.0
 """How long the end of a transfer may come after the end of an answer, for the connection's sake."""
 BROKEN = (ClientError, HttpProcessingError, OSError)
@@ -168,7 +170,11 @@ class _Exchange:
             raise ConnectionError
         connection.transport.write(self._head + self._body)
         message, self._payload = await connection.read()
+        interim = 0
         while 100 <= message.code < 200 and message.code != 101:
+            interim += 1
+            if interim > MOST_INTERIM:
+                raise ConnectionError("interim responses without end")
             message, self._payload = await connection.read()
         return _HttpReply(message.code, message.headers, self._payload)
 
