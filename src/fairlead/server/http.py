@@ -33,7 +33,6 @@ from fairlead.types.errors import (
     HeadersTooLarge,
     MethodNotAllowed,
     NotHttp,
-    Overloaded,
     RequestTimeout,
     ShuttingDown,
 )
@@ -62,7 +61,7 @@ class Listener:
         self.leaving = self.draining = self._handed_over = False
         self._hosts: set[str] = set()
         """Seen and found good, so that they need not be looked at again."""
-        self.load = Load(limits, self._loop, lambda: limits.max_in_flight - self.in_flight)
+        self.load = Load(limits, self._loop)
         self._server = Server(
             limits,
             self.load,
@@ -222,6 +221,9 @@ class Listener:
         return response
 
     async def _call(self, request: web.BaseRequest, dialect: str, request_id: str) -> Call:
+        if self.in_flight > self._limits.max_in_flight:
+            self.load.shed += 1
+            raise overloaded()
         call = Call(
             request_id=request_id,
             dialect=dialect,
@@ -234,8 +236,6 @@ class Listener:
         try:
             if self.draining:
                 raise ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
-            if self.in_flight > self._limits.max_in_flight:
-                raise Overloaded("too many requests at once", retry_after_s=1)
             if not request.content.is_eof():
                 # No stranger makes us wait, or hold megabytes.
                 self._gateway.identify(call)

@@ -6,12 +6,12 @@ all that comes is slow for everybody once more comes than it can do, so it takes
 its turns short, and the rest is told at once to come again.
 
 As with CoDel (RFC 8289), one long turn is no overload (a huge body, a collection of garbage): only
-turns that stay long are, or a queue that is out of all proportion.
+turns that stay long are, or so many requests at once that they must.
 """
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, thread_time
 
 from fairlead.server.limits import Limits
 
@@ -20,35 +20,41 @@ BUSY_TICK_S = 0.005
 """While we turn work away; shorter than any turn that is then good."""
 SUSTAINED_S = 0.25
 """So long turns must be too long before anything is turned away for it."""
-SHARE = 5
-"""While we turn work away, turns are kept to this part of what would have been put up with: those
-who are let in are served soon."""
+LEAST_BURST = 32
+"""What arrives in one turn may cost ``max_wait_s``, but be so many in any case."""
+SHARE = 10
+"""While we turn work away, turns are kept to this part of ``max_wait_s``: those who are let in are
+served soon."""
 CALM_S = 1.0
 """So long nobody must have been turned away before all are let in again."""
-LEAST = 0.5
-"""The limit at most halves in a turn: the turn was perhaps long for another reason."""
-
-Told = Callable[[str], None]
+SHRINK = 0.5
+"""The room at most halves in a turn, which was perhaps long for another reason."""
+ENOUGH = 16
+"""So many must arrive in one turn for the CPU time of the next to tell what each of them costs."""
+USUAL_COST_S = 0.0005
+FORGETTING = 0.01
+"""Of what is known of the cost, in each turn that tells nothing about it."""
 
 
 def _tell_nobody(line: str) -> None: ...
 
 
 class Load:
-    """``arrived`` is counted up by each request, which is let in while it is below ``room``.
-    ``free`` tells how many more may be served at once, whatever the loop has to do."""
+    """``arrived`` is counted up by each request, which is let in while it is below ``room``."""
 
     __slots__ = (
-        "_allowed",
+        "_arrived_before",
         "_calm_since_s",
+        "_cost_s",
+        "_cpu_s",
         "_due_s",
-        "_free",
-        "_late_since_s",
+        "_long_s",
+        "_long_turns",
         "_loop",
-        "_put_up_with_s",
+        "_most",
         "_seen",
-        "_standing_room",
         "_timer",
+        "_wait_s",
         "arrived",
         "room",
         "shed",
@@ -56,26 +62,26 @@ class Load:
         "tell",
     )
 
-    def __init__(
-        self, limits: Limits, loop: asyncio.AbstractEventLoop, free: Callable[[], int]
-    ) -> None:
+    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._free = free
-        self._put_up_with_s = limits.max_wait_s
-        self._standing_room = self._allowed = self.room = limits.max_waiting
-        self.arrived = 0
-        """In this turn."""
-        self.shed = 0
-        """Requests turned away since the start."""
+        self._wait_s = limits.max_wait_s
+        self._most = self.room = limits.max_waiting
+        self.arrived = self._arrived_before = 0
+        """In this turn, and in the one before."""
+        self.shed = self._seen = 0
+        """Requests turned away since the start, and until the last turn."""
         self.shedding = False
-        self.tell: Told = _tell_nobody
-        self._seen = 0
-        self._late_since_s: float | None = None
+        self.tell: Callable[[str], None] = _tell_nobody
+        self._cost_s = USUAL_COST_S
+        """CPU time of a request."""
+        self._long_turns, self._long_s = 0, 0.0
+        """In a row."""
         self._calm_since_s = 0.0
-        self._due_s = 0.0
+        self._due_s = self._cpu_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
+        self._cpu_s = thread_time()
         self._arm(TICK_S)
 
     def stop(self) -> None:
@@ -87,53 +93,63 @@ class Load:
         self._timer = self._loop.call_later(after_s, self._tick)
 
     def _tick(self) -> None:
-        now_s = monotonic()
-        self.turned(now_s - self._due_s, now_s)
+        now_s, cpu_s = monotonic(), thread_time()
+        self.turned(now_s - self._due_s, cpu_s - self._cpu_s, now_s)
+        self._cpu_s = cpu_s
         self._arm(BUSY_TICK_S if self.shedding else TICK_S)
 
-    def turned(self, turn_s: float, now_s: float) -> None:
-        """A turn of the loop that took ``turn_s`` is over."""
+    def turned(self, turn_s: float, cpu_s: float, now_s: float) -> None:
+        """A turn of the loop is over. Idle turns are as long as their timer, which is no delay."""
         full, self._seen = self.shed > self._seen, self.shed
+        self._learn(cpu_s)
         if not self.shedding:
-            if full or self._stayed_long(turn_s, now_s):
+            if full or self._stayed_long(turn_s):
                 self._begin(turn_s, now_s)
+            else:
+                self.room = self._fits(self._wait_s, LEAST_BURST)
         elif full:
             self._calm_since_s = now_s
             self._adapt(turn_s)
         elif now_s - self._calm_since_s > CALM_S:
             self._end()
-        self.arrived = 0
-        self.room = min(self._allowed, self._free())
+        self._arrived_before, self.arrived = self.arrived, 0
 
-    def _stayed_long(self, turn_s: float, now_s: float) -> bool:
-        if turn_s <= self._put_up_with_s:
-            self._late_since_s = None
-            return False
-        if self._late_since_s is None:
-            self._late_since_s = now_s - turn_s
-            return False
-        return now_s - self._late_since_s >= SUSTAINED_S
-
-    def _adapt(self, turn_s: float) -> None:
-        aim_s = self._put_up_with_s / SHARE
-        if turn_s > aim_s:
-            self._allowed = max(1, int(self._allowed * max(LEAST, aim_s / turn_s)))
+    def _learn(self, cpu_s: float) -> None:
+        """What arrives in one turn does most of its work in the next."""
+        if self._arrived_before >= ENOUGH:
+            self._cost_s += (cpu_s / self._arrived_before - self._cost_s) / 2
         else:
-            self._allowed = min(self._standing_room, self._allowed + self._allowed // 16 + 1)
+            self._cost_s += (USUAL_COST_S - self._cost_s) * FORGETTING
+
+    def _fits(self, within_s: float, least: int) -> int:
+        return min(self._most, max(least, int(within_s / max(self._cost_s, 1e-6))))
+
+    def _stayed_long(self, turn_s: float) -> bool:
+        if turn_s <= self._wait_s:
+            self._long_turns, self._long_s = 0, 0.0
+            return False
+        self._long_turns += 1
+        self._long_s += turn_s
+        return self._long_turns > 1 and self._long_s >= SUSTAINED_S
 
     def _begin(self, turn_s: float, now_s: float) -> None:
         self.shedding = True
         self._calm_since_s = now_s
-        aim_s = self._put_up_with_s / SHARE
-        fits = self.arrived * aim_s / turn_s if turn_s > aim_s else self.arrived
-        self._allowed = max(1, min(self._standing_room, int(fits)))
+        self.room = self._fits(self._wait_s / SHARE, 1)
         self.tell(
-            f"overloaded: requests wait for {turn_s * 1000:.0f} ms to be looked at;"
+            f"overloaded: requests wait for {turn_s * 1000:.0f} ms for each of their turns;"
             " some are turned away"
         )
 
+    def _adapt(self, turn_s: float) -> None:
+        aim_s = self._wait_s / SHARE
+        if turn_s > aim_s:
+            self.room = max(1, int(self.room * max(SHRINK, aim_s / turn_s)))
+        else:
+            self.room = min(self._most, self.room + self.room // 16 + 1)
+
     def _end(self) -> None:
         self.shedding = False
-        self._late_since_s = None
-        self._allowed = self._standing_room
+        self._long_turns, self._long_s = 0, 0.0
+        self.room = self._fits(self._wait_s, LEAST_BURST)
         self.tell(f"no longer overloaded; {self.shed:,} requests were turned away since the start")
