@@ -30,10 +30,10 @@ CALM_S = 1.0
 SHRINK = 0.5
 """The room at most halves in a turn, which was perhaps long for another reason."""
 ENOUGH = 16
-"""So many must arrive in one turn for the CPU time of the next to tell what each of them costs."""
-USUAL_COST_S = 0.0005
+"""So many must arrive in one turn for the CPU time of the next to tell what each of them takes."""
+USUAL_WORK_S = 0.0005
 FORGETTING = 0.01
-"""Of what is known of the cost, in each turn that tells nothing about it."""
+"""Of what is known of that, in each turn that tells nothing about it."""
 
 
 def _tell_nobody(line: str) -> None: ...
@@ -45,7 +45,7 @@ class Load:
     __slots__ = (
         "_arrived_before",
         "_calm_since_s",
-        "_cost_s",
+        "_work_s",
         "_cpu_s",
         "_due_s",
         "_long_s",
@@ -72,7 +72,7 @@ class Load:
         """Requests turned away since the start, and until the last turn."""
         self.shedding = False
         self.tell: Callable[[str], None] = _tell_nobody
-        self._cost_s = USUAL_COST_S
+        self._work_s = USUAL_WORK_S
         """CPU time of a request."""
         self._long_turns, self._long_s = 0, 0.0
         """In a row."""
@@ -117,12 +117,12 @@ class Load:
     def _learn(self, cpu_s: float) -> None:
         """What arrives in one turn does most of its work in the next."""
         if self._arrived_before >= ENOUGH:
-            self._cost_s += (cpu_s / self._arrived_before - self._cost_s) / 2
+            self._work_s += (cpu_s / self._arrived_before - self._work_s) / 2
         else:
-            self._cost_s += (USUAL_COST_S - self._cost_s) * FORGETTING
+            self._work_s += (USUAL_WORK_S - self._work_s) * FORGETTING
 
     def _fits(self, within_s: float, least: int) -> int:
-        return min(self._most, max(least, int(within_s / max(self._cost_s, 1e-6))))
+        return min(self._most, max(least, int(within_s / max(self._work_s, 1e-6))))
 
     def _stayed_long(self, turn_s: float) -> bool:
         if turn_s <= self._wait_s:
