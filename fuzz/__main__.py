@@ -39,7 +39,7 @@ def main() -> int:
     command = [
         *(sys.executable, "-m", "fuzz.guided", options.what, str(corpus)),
         *(f"-max_total_time={options.seconds}", f"-timeout={SLOW_S}", "-print_final_stats=1"),
-        *(f"-artifact_prefix={corpus}/"),
+        f"-artifact_prefix={corpus}/",
         f"-max_len={getattr(target, 'MAX_BYTES', MAX_BYTES)}",
     ]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:

@@ -112,9 +112,13 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], param: str) -> None:
         b"[]",
         b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"\xff"}]}',
         b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","text":"\xff"}]}]}',
+        b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hi"}],"x":{"\xff":1}}',
         b'{"model":"m","messages":[],"x":' + b"[" * 100_000,
     ],
-    ids=["empty", "truncated", "list", "not UTF-8", "not UTF-8 in a block", "deep"],
+    ids=[
+        *("empty", "truncated", "list", "not UTF-8", "not UTF-8 in a block"),
+        *("not UTF-8 further in", "deep"),
+    ],
 )
 def test_a_body_that_is_no_json_object(body: bytes) -> None:
     with pytest.raises(BadRequest, match="The body"):

@@ -106,10 +106,11 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], param: str) -> None:
         b"{",
         b"[]",
         b'{"model":"m","messages":[{"role":"user","content":"\xff"}]}',
+        b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"x":{"\xff":1}}',
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"temperature":NaN}',
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"x":' + b"[" * 100_000,
     ],
-    ids=["empty", "truncated", "list", "not UTF-8", "NaN", "deep"],
+    ids=["empty", "truncated", "list", "not UTF-8", "not UTF-8 further in", "NaN", "deep"],
 )
 def test_a_body_that_is_no_json_object(body: bytes) -> None:
     with pytest.raises(BadRequest, match="The body"):
@@ -123,7 +124,7 @@ def test_bug_11_a_responses_body_is_sent_to_its_own_address() -> None:
     assert caught.value.param == "messages"
 
 
-@pytest.mark.parametrize("behind", [b"]", b',"a":1', b', "\xff": 1}', b"}" * 2])
+@pytest.mark.parametrize("behind", [b"]", b',"a":1', b"}" * 2])
 def test_a_body_without_messages_that_is_no_json_either(behind: bytes) -> None:
     with pytest.raises(BadRequest, match="messages: this field is required"):
         OPENAI_CHAT.parse_request(b'{"model":"m"}' + behind, {})

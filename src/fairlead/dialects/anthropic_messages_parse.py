@@ -89,6 +89,7 @@ def parse_request(
     """Raises BadRequest with ``param`` set where known."""
     version = _version(headers)
     try:
+        _ = body.isascii() or body.decode()  # msgspec looks at what it reads, and no further
         names = wire.members(body)
         loose = [name for name in names if name not in READ and name not in BOUND]
         asked = _decoded(body, loose)

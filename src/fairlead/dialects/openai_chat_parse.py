@@ -170,11 +170,11 @@ EFFORTS: Mapping[str, Effort] = {effort: effort for effort in get_args(Effort)}
 def parse_request(body: bytes) -> Request:
     """Raises BadRequest with ``param`` set where known."""
     try:
+        _ = body.isascii() or body.decode()  # msgspec looks at what it reads, and no further
         asked = _decoded(body)
-        members = wire.members(body)
+        bound, loose = _carried(wire.members(body))
     except wire.UNDECODABLE as error:
         raise _bad_request(error, body) from error
-    bound, loose = _carried(members)
     messages = tuple(_messages(asked.messages, bound, loose))
     if asked.stream_options:
         _note(loose, "stream_options", asked.stream_options, "include_obfuscation")

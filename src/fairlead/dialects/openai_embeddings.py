@@ -39,9 +39,8 @@ class OpenAIEmbeddings:
 
     def parse_request(self, body: bytes, headers: Mapping[str, str]) -> Request:
         try:
+            _ = body.isascii() or body.decode()  # msgspec looks at what it reads, and no further
             asked = _REQUEST.decode(body)
-            # Names that are not read are not looked at either.
-            _ = body.isascii() or body.decode()
         except wire.UNDECODABLE as error:
             raise wire.bad_request(error) from error
         return Request(
