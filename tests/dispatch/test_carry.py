@@ -549,6 +549,22 @@ async def test_one_probe_decides_on_a_breaker(
         assert breaker(served, "a") == state
 
 
+async def test_twins_share_by_what_they_have_in_hand(up: Scripted, tmp_path: Path) -> None:
+    gate = Gate()
+    up.on("a", (gate, *reply(GOOD.whole)))
+    one = at(up, "a")
+    other = replace(at(up, "b"), model=one.model)
+
+    async with serving(tmp_path, up, one, other) as served:
+        first = asyncio.create_task(served.ask("a"))
+        await asyncio.to_thread(up.wait_for, "a")
+        meanwhile = [await served.ask("a") for _ in range(3)]
+        gate.open()
+        assert (await first).headers["x-fairlead-endpoint"] == "at-a/a"
+
+    assert [got.headers["x-fairlead-endpoint"] for got in meanwhile] == ["at-b/b"] * 3
+
+
 def in_days(days: float) -> str:
     return datetime.fromtimestamp(time() + days * 86_400, UTC).date().isoformat()
 

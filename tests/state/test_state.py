@@ -26,7 +26,7 @@ async def state(tmp_path: Path) -> AsyncIterator[State]:
 
 async def test_a_view_of_a_fresh_state(state: State) -> None:
     assert state.view(LOCAL, 5.0, NOON_MS) == View(
-        now_s=5.0, today="2026-11-24", dice=0.25, catalog=CATALOG
+        now_s=5.0, today="2026-11-24", dice=0.25, catalog=CATALOG, at_ms=NOON_MS
     )
 
 

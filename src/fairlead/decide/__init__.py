@@ -48,7 +48,7 @@ def consider(request: Request, caller: Caller, view: View) -> Considered:
     grant, refused = policy.grant(request, caller, route, rule, view)
     endpoints = policy.scope(route, view.catalog)
     offers, unable = eligible.eligible(request, task, endpoints, grant, view)
-    attempts = score.rank(offers, task, rule, view.dice, view.shares)
+    attempts = score.rank(offers, task, rule, view.dice, view.shares, view.loads)
     considered = Considered(route, rule, task, grant, attempts, (*refused, *unable))
     heirs = policy.successors(route, view.catalog)
     if heirs:
@@ -78,7 +78,7 @@ def _with_heirs(
     its requests are ``moving`` to them they are as good as any."""
     task, rule, grant = considered.task, considered.rule, considered.grant
     offers, unable = eligible.eligible(request, task, heirs, grant, view)
-    ranked = score.rank(offers, task, rule, view.dice, view.shares)
+    ranked = score.rank(offers, task, rule, view.dice, view.shares, view.loads)
     stand_ins = ranked if moving else tuple([replace(one, stands_in=True) for one in ranked])
     return replace(
         considered,

@@ -26,9 +26,12 @@ is left. So that totals still explain the order, a sunk total is scaled to at mo
 lowest total above it. A half-open breaker sinks nobody: only the next request can try whether it is
 well, and only where it stood before would it be asked.
 
-Equal totals are ordered by cost, then by name; between endpoints that serve one model at one cost
-the dice decides, so that twins share the load. A route with an ordered list keeps its list's order
-and has totals for information only, but those just back from an outage sink there as well.
+Equal totals are ordered by cost, then by name. Endpoints that serve one model in one zone at one
+cost are twins: they share the places that they have by their totals, and who comes first is decided
+by how busy they are (``decide.balance``), or by the dice where nobody knows.
+
+A route with an ordered list keeps its list's order and has totals for information only, but those
+just back from an outage sink there as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +40,7 @@ from math import log
 
 from msgspec.structs import replace
 
+from fairlead.decide.balance import balanced
 from fairlead.decide.eligible import Offer
 from fairlead.decide.policy import position
 from fairlead.decide.quality import expected_quality
@@ -57,24 +61,25 @@ def rank(
     rule: Rule,
     dice: float,
     shares: Mapping[tuple[str, str], float] = NOTHING,
+    loads: Mapping[tuple[str, str], float] = NOTHING,
 ) -> tuple[Attempt, ...]:
-    """Attempts, best first. The same offers, dice and shares give the same order."""
+    """Attempts, best first. The same offers, dice, shares and loads give the same order."""
     if not offers:
         return ()
     attempts = _scored(offers, task, rule.weights)
     resting = _resting(shares, dice) if shares else NOBODY
     if rule.ordered:
-        return _in_listed_order(attempts, rule.models, dice, resting)
+        return _in_listed_order(attempts, rule.models, dice, resting, loads)
     floor = FLOOR * max([attempt.score.quality for attempt in attempts])
     above: list[Attempt] = []
     sunk: list[Attempt] = []
     for attempt in attempts:
         sinks = attempt.score.quality < floor or (resting and attempt.key in resting)
         (sunk if sinks else above).append(attempt)
-    first = _sorted(above, dice)
+    first = _sorted(above, dice, loads)
     if first:
         sunk = [_scaled(attempt, 0.5 * first[-1].score.total) for attempt in sunk]
-    return first + _sorted(sunk, dice)
+    return first + _sorted(sunk, dice, loads)
 
 
 def _scored(offers: Sequence[Offer], task: Task, weights: Weights) -> list[Attempt]:
@@ -136,7 +141,15 @@ def _scaled(attempt: Attempt, ceiling: float) -> Attempt:
     return replace(attempt, score=lowered)
 
 
-def _sorted(attempts: Sequence[Attempt], dice: float) -> tuple[Attempt, ...]:
+def _sorted(
+    attempts: Sequence[Attempt], dice: float, loads: Mapping[tuple[str, str], float]
+) -> tuple[Attempt, ...]:
+    """Best first; where loads are known, twins by their loads."""
+    ranked = _ranked(attempts, dice)
+    return balanced(ranked, loads, dice) if loads else ranked
+
+
+def _ranked(attempts: Sequence[Attempt], dice: float) -> tuple[Attempt, ...]:
     """Best first. Among equal endpoints of one model the dice say who comes first."""
     totals = {-attempt.score.total: attempt for attempt in attempts}
     if len(totals) == len(attempts):
@@ -155,6 +168,7 @@ def _in_listed_order(
     models: Sequence[str],
     dice: float,
     resting: frozenset[tuple[str, str]],
+    loads: Mapping[tuple[str, str], float],
 ) -> tuple[Attempt, ...]:
     places: dict[tuple[bool, int], list[Attempt]] = {}
     for attempt in attempts:
@@ -162,7 +176,7 @@ def _in_listed_order(
         places.setdefault(place, []).append(attempt)
     ordered: tuple[Attempt, ...] = ()
     for place in sorted(places):
-        ordered += _sorted(places[place], dice)
+        ordered += _sorted(places[place], dice, loads)
     return ordered
 
 

@@ -52,6 +52,7 @@ class State:
             chars_per_token=self.learned.chars_per_token(),
             affordable_nano_usd=self.ledger.affordable_nano_usd(caller, now_ms),
             shares=self.health.shares(now_s),
+            loads=self.health.loads(now_s),
             at_ms=now_ms,
         )
 

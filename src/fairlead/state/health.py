@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from fairlead.decide.failover import RULES, Allowance
 from fairlead.state.breaker import NEVER_S, Breaker
+from fairlead.state.loads import FAILED_MS, Load, twins
 from fairlead.state.retries import Retries
 from fairlead.types.catalog import Catalog, Endpoint
 from fairlead.types.decision import Vitals
@@ -140,6 +141,7 @@ class Health:
         self._endpoints: dict[str, Endpoint] = {}
         self._changed: set[Key] = set()
         self._ramping: set[Key] = set()
+        self._loads: dict[Key, Load] = {}
         self._vitals: Mapping[Key, Vitals] = {}
         self._next_change_s = NEVER_S
         self.swap(catalog)
@@ -154,15 +156,21 @@ class Health:
         self._vitals = {key: of for key, of in self._vitals.items() if key[0] in same}
         self._changed = {key for key in self._changed if key[0] in same}
         self._ramping = {key for key in self._ramping if key[0] in same}
+        self._loads = {
+            key: (key[0] in same and self._loads.get(key)) or Load(of.expected_first_token_ms)
+            for key, of in twins(catalog.endpoints).items()
+        }
 
     def begin(self, key: Key, now_s: float) -> bool:
         """Whether an attempt may go now. False while its breaker is open; in half open one may,
         and keeps the others out until it is observed or half a minute has passed."""
         record = self._records.get(key)
-        if record is None or record.breaker.is_closed:
-            return True
-        may = record.breaker.begin(now_s)
-        self._touch(key, record, now_s)
+        may = True
+        if record is not None and not record.breaker.is_closed:
+            may = record.breaker.begin(now_s)
+            self._touch(key, record, now_s)
+        if self._loads and may and key in self._loads:
+            self._loads[key].in_hand += 1
         return may
 
     def keeps_out(self, key: Key, now_s: float) -> bool:
@@ -200,6 +208,8 @@ class Health:
             _void(record, attempted, began_s)
         elif attempted.id:
             self._failed(record, attempted, began_s, now_s)
+        if self._loads and key in self._loads:
+            self._weigh(self._loads[key], attempted, now_s)
         self._touch(key, record, now_s)
 
     def dry(self, key: Key, wait_s: float, now_s: float) -> None:
@@ -230,6 +240,30 @@ class Health:
         self._ramping = {key for key, of in breakers.items() if now_s < of.ramps_until_s}
         return {key: breakers[key].share(now_s) for key in self._ramping}
 
+    def loads(self, now_s: float) -> Mapping[Key, float]:
+        """How busy those are that others serve the same as. On trial one is not: it is to be
+        tried."""
+        if not self._loads:
+            return NOTHING
+        return {
+            key: 0.0 if self._is_on_trial(key, now_s) else load.now(now_s)
+            for key, load in self._loads.items()
+        }
+
+    def _is_on_trial(self, key: Key, now_s: float) -> bool:
+        record = self._records.get(key)
+        return record is not None and record.breaker.state(now_s) == "half_open"
+
+    def _weigh(self, load: Load, attempted: Attempted, now_s: float) -> None:
+        kept_back = not attempted.id and attempted.failure == Failure.OVERLOADED
+        if not kept_back and load.in_hand:
+            load.in_hand -= 1
+        if attempted.failure in RULES and RULES[Failure(attempted.failure)].trips_breaker:
+            load.saw(FAILED_MS, now_s, leaps=True)
+        elif attempted.first_token_ms is not None and attempted.failure == "":
+            first_ms, total_ms = attempted.first_token_ms, attempted.total_ms
+            load.saw(first_ms, now_s, leaps=first_ms < AT_ONCE_SHARE * total_ms)
+
     def _answered(
         self, key: Key, record: Record, attempted: Attempted, began_s: float, now_s: float
     ) -> None:
@@ -237,6 +271,8 @@ class Health:
             # The outage is over, and what it did to the record with it.
             record.success = 1.0
             self._ramping.add(key)
+            if key in self._loads:
+                self._loads[key].forget()
         record.judge(True, now_s)
         record.gates_in_a_row = 0
         record.pace(attempted)

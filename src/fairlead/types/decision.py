@@ -105,6 +105,8 @@ class View(Struct, frozen=True):
     """What the caller's tightest budget has left; None means no budget."""
     shares: Mapping[tuple[str, str], float] = {}
     """Of those just back from an outage: how many of their requests they may have, 0 to 1."""
+    loads: Mapping[tuple[str, str], float] = {}
+    """Of endpoints that serve the same as others: how busy they are, in no unit."""
     at_ms: int = 0
     """Unix milliseconds, for what changes within a day."""
 
