@@ -213,3 +213,15 @@ async def test_a_finished_answer_that_nobody_reads_is_not_kept(
             await gone(served)
 
         assert served.buffered() == 0
+
+
+async def test_the_kernel_holds_little_of_what_is_not_read(served: Served) -> None:
+    """By itself it takes megabytes, which count as this process's memory where that is limited."""
+    _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    with closing(writer):
+        async with asyncio.timeout(5.0):
+            while not (connections := served.listener._server.connections):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        ours = connections[0].transport.get_extra_info("socket")
+
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 512 << 10

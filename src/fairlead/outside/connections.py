@@ -4,7 +4,7 @@ import asyncio
 import base64
 import ssl
 from collections import deque
-from socket import SOCK_STREAM
+from socket import SO_RCVBUF, SOCK_STREAM, SOL_SOCKET
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,6 +19,8 @@ MOST_IDLE = 256
 """For each origin."""
 OTHER_FAMILY_S = 0.25
 """RFC 8305 section 8: how long one address may be silent before the next is tried beside it."""
+UNREAD_BYTES = 256 << 10
+"""Of an endpoint's answer, in the kernel, which takes twice as much."""
 MAX_ANSWER_BYTES = 16 << 10
 """Of a proxy, to CONNECT."""
 
@@ -151,6 +153,8 @@ class Connections:
         socket = await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=OTHER_FAMILY_S, loop=loop
         )
+        # What waits here for a slow caller is memory too, and the kernel would take megabytes.
+        socket.setsockopt(SOL_SOCKET, SO_RCVBUF, UNREAD_BYTES)
         _, connection = await loop.create_connection(
             lambda: Connection(loop),
             sock=socket,
