@@ -42,6 +42,8 @@ TRICKLE_S = 0.1
 """Between two requests for a whole answer."""
 BETWEEN_S = 0.5
 """Between a takeover and the next."""
+TOLD = "^reloaded|stays in force"
+"""What a process prints once it has read its file."""
 NEARLY = 0.9
 FAILS = 0.03
 """So many first attempts do."""
@@ -304,7 +306,7 @@ async def _reload(scale: Scale, callers: Callers, running: Gateway, setup: Setup
     """Write a file, see what became of it: a good one is in force, of a bad one nothing is."""
     wrong = bad = 0
     marker = ""
-    seen = len(re.findall("^reloaded", running.output.text, re.MULTILINE))
+    seen = len(re.findall(TOLD, running.output.text, re.MULTILINE))
     for number in range(scale.reloads):
         is_bad = number % 5 == 4
         if is_bad:
@@ -318,7 +320,8 @@ async def _reload(scale: Scale, callers: Callers, running: Gateway, setup: Setup
         made = running.config.with_suffix(".new")
         made.write_text(text)
         os.replace(made, running.config)
-        tellings = f"(?sm)(?:(^reloaded|stays in force).*?){{{seen + number + 1}}}"
+        # So many of them, and nothing else between two: else it would try all ways to count.
+        tellings = rf"(?sm)\A(?:(?:(?!{TOLD}).)*({TOLD})){{{seen + number + 1}}}"
         told = await to_thread(running.output.wait_for, tellings)
         wrong += (told[1] == "reloaded") is is_bad
         names = await _names(callers)

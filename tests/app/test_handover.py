@@ -1,0 +1,164 @@
+"""One gateway takes the place of another: what each keeps, and what if it does not come to it."""
+
+import asyncio
+import socket
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from app.made import asked, catalog_of, create_key, get, rows, server, status
+from fairlead.app.parts import Running, running
+from fairlead.outside import drains
+from fairlead.outside.folder import Folder
+from fairlead.outside.handover import Link, Offer, Ready, Yours
+from fairlead.types.catalog import Catalog
+from fairlead.types.errors import OurError
+from servers.canned import OPENAI
+from servers.scripted import Gate, Scripted, reply, scripted, stream
+from servers.setup import Setup
+
+FRAMES = OPENAI["text"].frames
+MOST_S = 10.0
+
+
+@pytest.fixture
+def up() -> Iterator[Scripted]:
+    with scripted() as upstream:
+        upstream.on("small", OPENAI["text"])
+        yield upstream
+
+
+@pytest.fixture
+def setup(up: Scripted) -> Setup:
+    return Setup().endpoint("small", up.address, "openai_chat")
+
+
+@pytest.fixture
+def catalog(setup: Setup) -> Catalog:
+    return catalog_of(setup)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "data")
+
+
+@asynccontextmanager
+async def serving(catalog: Catalog, folder: Folder, setup: Setup) -> AsyncIterator[Running]:
+    async with running(catalog, server(), folder, setup.secrets) as gateway:
+        yield gateway
+
+
+async def is_given(gateway: Running) -> None:
+    await asyncio.wait_for(gateway.given.wait(), MOST_S)
+
+
+async def test_it_keeps_the_address(catalog: Catalog, folder: Folder, setup: Setup) -> None:
+    async with serving(catalog, folder, setup) as old, AsyncExitStack() as stack:
+        taking = running(catalog, server(), folder, setup.secrets, take_over=True)
+        new = await stack.enter_async_context(taking)
+        await is_given(old)
+
+        assert new.address == old.address
+        assert await status(new.address) == 200
+        assert len(rows(folder, "SELECT * FROM settle")) == 1
+    assert old.store.lock is None
+
+
+async def test_or_another_that_it_is_told(catalog: Catalog, folder: Folder, setup: Setup) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    async with serving(catalog, folder, setup) as old, AsyncExitStack() as stack:
+        at = server(port=free)
+        taking = running(catalog, at, folder, setup.secrets, take_over=True)
+        new = await stack.enter_async_context(taking)
+        await is_given(old)
+
+        assert urlsplit(new.address).port == free
+        assert await status(new.address) == 200
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await get(f"{old.address}/healthz")
+
+
+async def test_one_that_dies_before_it_serves_changes_nothing(
+    catalog: Catalog, folder: Folder, setup: Setup, up: Scripted
+) -> None:
+    gate = Gate()
+    up.on("small", (gate, *reply({"error": {"message": "no"}}, status=500)), OPENAI["text"])
+    key = create_key(folder)
+    async with serving(catalog, folder, setup) as gateway:
+        running_on = asyncio.create_task(status(gateway.address, key=key))
+        await to_thread(up.wait_for, "small")
+        link = await to_thread(Link.to, folder.door)
+        assert link is not None
+        with closing(link):
+            assert isinstance(await to_thread(link.take_over), Offer)
+            await to_thread(link.say, Ready())
+            await to_thread(link.hear, Yours)
+            (mark,) = drains.found(folder.path)
+            assert (mark.alive, mark.attempt_ids) == (True, gateway.state.ledger.open_attempts)
+
+            second = await to_thread(Link.to, folder.door)
+            assert second is not None
+            with closing(second), pytest.raises(OurError, match="another one"):
+                await to_thread(second.take_over)
+
+        async with asyncio.timeout(MOST_S):
+            await gateway.others.follow(print)
+        gate.open()
+        assert await running_on == 200, "its second attempt needs nobody's leave"
+        assert await status(gateway.address, key=key) == 200
+        assert not gateway.given.is_set()
+    assert len(rows(folder, "SELECT * FROM settle")) == 3
+
+
+async def test_what_nobody_grants_is_not_sent(
+    catalog: Catalog,
+    folder: Folder,
+    setup: Setup,
+    up: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The one that took over was killed; the budgets are nobody's until the next start."""
+    monkeypatch.setattr("fairlead.app.handover.GIVE_UP_S", 0.05)
+    gate = Gate()
+    up.on("small", (gate, *reply({"error": {"message": "no"}}, status=500)), OPENAI["text"])
+    async with serving(catalog, folder, setup) as old:
+        late = asyncio.create_task(status(old.address))
+        await to_thread(up.wait_for, "small")
+        async with running(catalog, server(), folder, setup.secrets, take_over=True):
+            await is_given(old)
+        gate.open()
+
+        assert await late == 503
+    assert len(up.seen) == 1
+    assert sorted(rows(folder, "SELECT basis FROM settle")) == [("rejected_zero",)] * 2
+
+
+async def test_it_counts_what_the_old_one_settles(
+    catalog: Catalog, folder: Folder, setup: Setup, up: Scripted
+) -> None:
+    gate = Gate()
+    up.on("small", stream(*FRAMES[:4], gate, *FRAMES[4:]))
+    said: list[str] = []
+    async with AsyncExitStack() as stack:
+        async with (
+            serving(catalog, folder, setup) as old,
+            asked(old.address, "small", stream=True) as response,
+        ):
+            await response.content.readany()
+            taking = running(catalog, server(), folder, setup.secrets, take_over=True)
+            new = await stack.enter_async_context(taking)
+            assert new.state.ledger.inherited == old.state.ledger.open_attempts
+            assert (new.recovered, len(new.state.ledger.inherited)) == (0, 1)
+            gate.open()
+            await response.read()
+        await asyncio.wait_for(new.others.follow(said.append), MOST_S)
+
+        assert new.state.ledger.inherited == ()
+    assert (said, drains.found(folder.path)) == ([], [])
