@@ -218,9 +218,13 @@ async def test_a_locked_disk_fails_the_waiter_and_keeps_the_row(
         with pytest.raises(Overloaded, match="cannot be stored now: database is locked"):
             await opened.append_durable(ADD, ("k", "day:x", 1))
         assert opened.rows_waiting == 1
+        with pytest.raises(Overloaded, match="cannot be stored now: database is locked") as wrong:
+            opened.check()
 
     await opened.append_durable(ADD, ("k", "day:y", 1))
 
+    opened.check()
+    assert wrong.value.retry_after_s == 1
     assert count(opened) == 2
     assert opened.rows_waiting == 0
     await opened.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from fairlead.outside.schema import MIGRATIONS, Migration
 from fairlead.types.errors import OurError
 
-BUSY_TIMEOUT_S = 5.0
+BUSY_TIMEOUT_S = 2.0
 PAGE_BYTES = 8192
 """Fewer, larger pages suit rows of two kilobytes: a seventh less work than with 4096."""
 CHECKPOINT_PAGES = 4000

@@ -67,6 +67,8 @@ class Store:
         self.on_commit = on_commit
         self._max_rows = max_rows
         self._waiting = 0
+        self._wrong = ""
+        """Why the last rows could not be stored; they are tried again."""
         self._group = Group()
         self._unmade: list[tuple[str, Callable[[], Params | None]]] = []
         self._urgent = self._lingering = False
@@ -82,6 +84,12 @@ class Store:
     @property
     def rows_waiting(self) -> int:
         return self._waiting
+
+    def check(self) -> None:
+        """Raises Overloaded while the disk takes nothing: what would have to be stored had better
+        not begin."""
+        if self._wrong:
+            raise Overloaded(f"records cannot be stored now: {self._wrong}", retry_after_s=1)
 
     def append(self, statement: str, params: Params) -> None:
         """Store a row within LINGER_S. Raises Overloaded when too many wait.
@@ -203,6 +211,8 @@ class Store:
 
     def _tell(self, group: Group, wrong: str, seconds: float) -> None:
         """Back on the loop: the group was committed, or not."""
+        if group.count:
+            self._wrong = wrong
         if not wrong:
             self._waiting -= group.count
         if self.on_commit is not None and group.count:

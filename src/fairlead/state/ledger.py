@@ -91,6 +91,10 @@ SPENT = 'SELECT key_id, "window", nano FROM spend WHERE "window" IN (?, ?)'
 class Writer(Protocol):
     """What the ledger needs of a store."""
 
+    def check(self) -> None:
+        """Raises Overloaded while nothing can be stored."""
+        ...
+
     def append(self, statement: str, params: Row) -> None:
         """Store soon. Raises Overloaded."""
         ...
@@ -253,6 +257,7 @@ class Ledger:
         """
         if attempt_id in self._open:
             raise OurError(f"attempt {attempt_id} is already open")
+        self._writer.check()
         accounts = self._accounts_of(caller.id, now_ms)
         worst, today = attempt.worst_cost_nano_usd, self._windows.today
         intent = (

@@ -1,0 +1,128 @@
+"""The ledger's file cannot be written for a while: another process has it, or the disk is full.
+
+Nobody sees the end of an answer that is not on disk. Once that is known, nothing more is sent. When
+the file can be written again, all is there that the upstream had answered.
+"""
+
+import resource
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from http.client import IncompleteRead
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from prove.bills import Bill, answer
+from prove.books import Books
+
+from servers.gateway import Gateway, create_key, gateway
+from servers.plain import Got, ask, streaming
+from servers.scripted import Gate, Script, Scripted, Seen, scripted
+from servers.setup import Setup
+
+MOST_S = 20.0
+BILL = Bill(plain=10, text=10)
+COST_NANO_USD = 10 * 250 + 10 * 2000
+
+
+def said(seen: Seen) -> Script:
+    return answer("openai_chat", bool(seen.json.get("stream")), ["one ", "two "], BILL)
+
+
+@pytest.fixture
+def up() -> Iterator[Scripted]:
+    with scripted() as upstream:
+        upstream.on("first", said)
+        yield upstream
+
+
+@contextmanager
+def locked(running: Gateway) -> Iterator[None]:
+    path = running.data / "fairlead.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def full(running: Gateway) -> Iterator[None]:
+    """None of the process's files can grow: to SQLite, a disk that takes no more."""
+    log = running.data / "fairlead.db-wal"
+    pid, unlimited = (
+        running.process.pid,
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE),
+    )
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (log.stat().st_size, unlimited[1]))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+
+
+@pytest.mark.parametrize("trouble", [locked, full])
+def test_nothing_is_spent_unseen_while_the_ledger_cannot_be_written(
+    tmp_path: Path,
+    up: Scripted,
+    trouble: Callable[[Gateway], AbstractContextManager[None]],
+) -> None:
+    setup = Setup().endpoint("first", up.address, "openai_chat")
+    hard = create_key(tmp_path / "data", "hard", "--budget-day", "1")
+    free = create_key(tmp_path / "data", "free")
+    books, gate = Books(tmp_path / "data" / "fairlead.db"), Gate()
+
+    with gateway(tmp_path, setup.text(), setup.secrets) as running, ThreadPoolExecutor(3) as crowd:
+        address = running.address
+        before = [ask(address, "first", key=key) for key in (hard, free)]
+        up.on("first", lambda seen: (gate, *said(seen)))
+        whole = [crowd.submit(ask, address, "first", key=key) for key in (hard, free)]
+        streaming = crowd.submit(streamed, address, free)
+        up.wait_for("first", 5)
+        with trouble(running):
+            gate.open()
+            noticed, stream = [one.result() for one in whole], streaming.result()
+            then = [ask(address, "first", key=key) for key in (hard, free)]
+            assert len(up.seen) == 5
+        after = until_it_works(address, (hard, free))
+        until_settled(books)
+        rows = books.rows()
+
+    assert [got.status for got in before] == [200] * 2
+    for got in (*noticed, *then):
+        assert (got.status, got.json["error"]["code"]) == (503, "overloaded")
+        assert got.headers["x-should-retry"] == "true"
+    assert {got.headers["retry-after"] for got in then} == {"1"}
+    assert b'"overloaded"' in stream
+    assert b"[DONE]" not in stream
+    keys = books.key_ids()
+    paid = [row for row in rows if row.nano_usd]
+    assert {row.nano_usd for row in paid} == {COST_NANO_USD}
+    assert len(rows) == len(paid) == len(up.seen) == len(before) + 3 + len(after)
+    assert books.balances_that_differ() == 0
+    assert books.spent_nano_usd(keys["hard"]) == 3 * COST_NANO_USD
+
+
+def streamed(address: str, key: str) -> bytes:
+    with streaming(address, "first", key=key) as response:
+        try:
+            return response.read()
+        except IncompleteRead as broken:
+            return broken.partial
+
+
+def until_it_works(address: str, keys: tuple[str, ...]) -> list[Got]:
+    """Within a second or two: what could not be written is tried again every second."""
+    ends_s = monotonic() + MOST_S
+    after = []
+    for key in keys:
+        while (got := ask(address, "first", key=key)).status == 503:
+            assert monotonic() < ends_s
+        after.append(got)
+    assert [got.status for got in after] == [200] * len(keys)
+    return after
+
+
+def until_settled(books: Books) -> None:
+    ends_s = monotonic() + MOST_S
+    while books.open_intents():
+        assert monotonic() < ends_s, books.rows()
