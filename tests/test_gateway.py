@@ -409,6 +409,7 @@ async def test_what_is_refused_for_its_budget_or_by_the_disk_takes_nothing_of_a_
             other.execute("BEGIN IMMEDIATE")
             locked = await served.ask("a", max_tokens=30)
             other.execute("COMMIT")
+        await served.store.flush()
         dear = await served.ask("a", "Hello. " * 2000, max_tokens=30)
         fits = await served.ask("a", max_tokens=30)
         too_fast = await served.ask("a", max_tokens=30)
