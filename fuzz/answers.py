@@ -87,8 +87,11 @@ def _merged(events: Sequence[Event]) -> list[Event]:
 
 def _encode(request: Request, events: Sequence[Event], wrong: UpstreamError | None) -> None:
     encoder = DIALECTS[request.dialect].encoder(request, REPLY)
-    for event in events:
-        encoder.encode(event)
+    try:
+        for event in events:
+            encoder.encode(event)
+    except UpstreamError as error:
+        wrong = error
     if wrong is not None:
         encoder.error(wrong)
         DIALECTS[request.dialect].render_error(wrong, REPLY.id)
