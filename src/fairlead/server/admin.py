@@ -16,14 +16,14 @@ from fairlead.server.body import read_body
 from fairlead.server.guard import check_browser
 from fairlead.server.limits import Limits
 from fairlead.server.models import Listed, listed, render_list, render_one
-from fairlead.server.paths import DIALECT_OF_PATH, dialect_of
+from fairlead.server.openapi import document
+from fairlead.server.paths import METHODS, MODELS, dialect_of
 from fairlead.server.respond import identity, whole
 from fairlead.state import State
 from fairlead.types.errors import BadRequest, MethodNotAllowed, NotFound, UnknownModel
 
 Handler = Callable[[web.BaseRequest, str], Awaitable[web.Response]]
 
-MODELS = "/v1/models"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 FORWARDED = ("forwarded", "x-forwarded-for", "via")
 """Put there by a proxy on this machine, behind which anybody may be."""
@@ -38,13 +38,15 @@ class Admin:
         self._metrics = metrics
         self._limits = limits
         self.ready: Callable[[], bool] = lambda: True
-        self._routes: Mapping[str, tuple[str, Handler]] = {
-            "/": ("GET", self._welcome),
-            "/healthz": ("GET", self._healthz),
-            "/readyz": ("GET", self._readyz),
-            "/metrics": ("GET", self._render_metrics),
-            "/v1/route": ("POST", self._preview),
-            MODELS: ("GET", self._models),
+        self._document = msgspec.json.encode(document())
+        self._handlers: Mapping[str, Handler] = {
+            "/": self._welcome,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._render_metrics,
+            "/openapi.json": self._describe,
+            "/v1/route": self._preview,
+            MODELS: self._models,
         }
 
     def check_origin(self, headers: Mapping[str, str]) -> None:
@@ -69,10 +71,13 @@ class Admin:
         return "GET, HEAD" if route is not None and route[0] == "GET" else "POST"
 
     def _route(self, path: str) -> tuple[str, Handler] | None:
-        return ("GET", self._model) if path.startswith(MODELS + "/") else self._routes.get(path)
+        if path.startswith(MODELS + "/"):
+            return "GET", self._model
+        handler = self._handlers.get(path)
+        return None if handler is None else (METHODS[path], handler)
 
     def _not_found(self, path: str) -> NotFound:
-        known = [*self._routes, *DIALECT_OF_PATH]
+        known = list(METHODS)
         # A base address with or without /v1 too many is the commonest mistake.
         near = get_close_matches(path.replace("/v1/v1/", "/v1/"), known, n=1, cutoff=0.6)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -100,6 +105,9 @@ class Admin:
         if not _is_local(request):
             self._state.keys.identify(credential(request.headers))
         return whole(self._metrics(), {}, METRICS)
+
+    async def _describe(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        return whole(self._document, {})
 
     async def _preview(self, request: web.BaseRequest, request_id: str) -> web.Response:
         body = await read_body(request, self._limits)

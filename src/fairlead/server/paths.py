@@ -1,4 +1,4 @@
-"""Which address speaks which dialect. Pure; knows no handler."""
+"""Which addresses there are, and which speaks which dialect. Pure; knows no handler."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,20 @@ DIALECT_OF_PATH = {
     "/v1/messages": "anthropic_messages",
     "/v1/messages/count_tokens": "anthropic_count_tokens",
 }
+
+MODELS = "/v1/models"
+METHODS = {
+    "/": "GET",
+    "/healthz": "GET",
+    "/readyz": "GET",
+    "/metrics": "GET",
+    "/openapi.json": "GET",
+    MODELS: "GET",
+    f"{MODELS}/{{name}}": "GET",
+    "/v1/route": "POST",
+    **dict.fromkeys(DIALECT_OF_PATH, "POST"),
+}
+"""All there is, with the method that each takes; what takes GET takes HEAD too."""
 
 
 def dialect_of(path: str, headers: Mapping[str, str]) -> str:
