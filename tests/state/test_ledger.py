@@ -210,6 +210,19 @@ async def test_a_clock_that_steps_over_midnight_and_back_forgets_nothing(ledger:
     assert ledger.affordable_nano_usd(limited, NOON_MS) == 30
 
 
+async def test_what_is_held_stays_held_wherever_the_clock_goes(ledger: Ledger) -> None:
+    limited = caller(day=100)
+    held = hold(ledger, limited, 70)
+    for days in (1, 2, 3):
+        ledger.today(NOON_MS + days * DAY_MS)
+
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == 30
+    ledger.settle(held, attempted(cost_nano_usd=60), NOON_MS)
+    for days in (1, 2, 3):
+        ledger.today(NOON_MS + days * DAY_MS)
+    assert ledger.affordable_nano_usd(limited, NOON_MS) == 40, "not on disk yet"
+
+
 @given(st.integers(0, 4_000_000_000_000))
 def test_windows_hold_their_instant(now_ms: int) -> None:
     windows = windows_at(now_ms)

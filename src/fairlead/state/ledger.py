@@ -45,6 +45,7 @@ one's reserve for it ends only once the settle is on disk, so spent + reserved i
 
 import json
 from asyncio import ensure_future
+from collections import deque
 from collections.abc import Awaitable, Collection, Generator, Iterable, Sequence
 from typing import Protocol
 
@@ -60,6 +61,8 @@ Row = tuple[str | int | float | bytes | None, ...]
 
 NO_LIMITS = Limits()
 DAY_MS = 86_400_000
+LEFT_WINDOWS = 8
+"""Names of windows that stay known when the clock leaves them: a day and a month each time."""
 LEASE_MS = 3_600_000
 """Longer than any attempt lasts."""
 MAX_INTEGER = 2**53
@@ -167,6 +170,7 @@ class Ledger:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._windows = windows_at(0)
+        self._left: deque[str] = deque(maxlen=LEFT_WINDOWS)
         self._current: dict[str, Accounts] = {}
         """By key, for the windows of now."""
         self._accounts: dict[tuple[str, str], Account] = {}
@@ -354,11 +358,17 @@ class Ledger:
 
     def _open_windows(self, now_ms: int) -> None:
         """At midnight: forget old windows and load the new ones, which are empty but after a start
-        or a step of the clock. Those just left stay known: the clock may step back over midnight
-        while their last settles are on the way to disk."""
+        or a step of the clock. Those left lately stay known: the clock may step back over midnight
+        while their last settles are on the way to disk. So do those in which something is held,
+        wherever the clock goes meanwhile."""
         before, windows = self._windows, windows_at(now_ms)
-        kept = {before.day, before.month, windows.day, windows.month}
-        accounts = {key: account for key, account in self._accounts.items() if key[1] in kept}
+        self._left += (before.day, before.month)
+        kept = {*self._left, windows.day, windows.month}
+        accounts = {
+            key: account
+            for key, account in self._accounts.items()
+            if key[1] in kept or account.reserved_nano_usd
+        }
         for key_id, window, nano in self._writer.read(SPENT, (windows.day, windows.month)):
             if (key := (str(key_id), str(window))) not in accounts:
                 accounts[key] = Account(nano if isinstance(nano, int) else 0)
