@@ -84,7 +84,7 @@ class Request(Struct):
     allowed: Collection[str]
     most_attempts: int
     deadline_s: float
-    well: Collection[str]
+    well: Collection[str] = ()
     """Endpoints that would surely take it: allowed, affordable, and with nothing against them."""
     held: list[Held] = field(default_factory=list)
     sent: list[Exchange] = field(default_factory=list)

@@ -257,6 +257,7 @@ def _events(storm_s: float, chance: Chance) -> list[Event]:
             *some("stick_disk", 0.15, (0.5, 5.0)),
             *some("fill_disk", 0.15, (0.5, 3.0, 8.0)),
             *some("set_clock", 0.25, (-86_400.0, -3_600.0, -3.0, 3.0, 3_600.0, 86_400.0, 2e6)),
+            *some("swing_clock", 0.15, (86_400.0, 2 * 86_400.0, -86_400.0)),
             *some("reload", 0.15, (0.0,)),
             *some("revoke", 0.05, (0.0,)),
         ],

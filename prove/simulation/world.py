@@ -56,7 +56,9 @@ class World:
         self.machine = machine
         self.catalog: Catalog = self.story.catalog
         self.holders = {one.row.caller.id: one for one in self.story.holders}
-        self.vendors = Vendors(self.story.vendors, self.chance, REQUEST.get)
+        # Chances of their own: one draw more in the gateway leaves the rest of the world as it was.
+        self.dice = Chance(f"{seed} dice").random
+        self.vendors = Vendors(self.story.vendors, Chance(f"{seed} vendors"), REQUEST.get)
         self.vendors.began = self._began
         self.books = Books(machine, self._price)
         self.endpoints = {one.endpoint.name: one.endpoint for one in self.story.vendors}
@@ -164,18 +166,18 @@ class Process:
     def __init__(self, world: World, loop: VirtualLoop) -> None:
         self._world = world
         self._loop = loop
-        machine, chance = world.machine, world.chance
+        machine = world.machine
         self.store = Store(Path("simulated.db"), loop)
         self.writer = machine.writer
         self.state = State(
-            world.catalog, self.store, Keys(PEPPER, list_keys(self.store)), chance.random
+            world.catalog, self.store, Keys(PEPPER, list_keys(self.store)), world.dice
         )
         recovered = self.state.ledger.recover(machine.now_ms())
         world.note("start", f"{recovered} attempts were left open")
         world.books.recovered()
         self.watching = Watching(world.books, self.state)
         env = {secret.env: secret.env for one in world.endpoints.values() for secret in one.secrets}
-        dispatch = Dispatch(self.state, world.vendors, Signers(env, loop.time).sign, chance.random)
+        dispatch = Dispatch(self.state, world.vendors, Signers(env, loop.time).sign, world.dice)
         self.gateway = Gateway(self.state, dispatch, (Journal(self.store), self.watching.told))
         self._running = 0
         self._to_come = 0
@@ -237,13 +239,11 @@ class Process:
         call = client.call(world.machine.now_ms(), self._loop.time())
         route = world.catalog.routes.get(ask.model)
         most, deadline_s = (route.max_attempts, route.deadline_s) if route else (3, 600.0)
-        allowed = world.allowed(ask, caller.models, caller.zones)
         request = Request(
             ask=ask,
             caller=caller,
             arrived_s=call.arrived_s,
-            allowed=allowed,
-            well=[] if caller.has_budget else [one for one in allowed if self._is_well(one)],
+            allowed=world.allowed(ask, caller.models, caller.zones),
             most_attempts=most,
             deadline_s=deadline_s,
         )
@@ -260,6 +260,8 @@ class Process:
 
     async def _has(self, client: Client, call: Any, request: Request) -> str:
         outcome = "cancelled"
+        if not request.caller.has_budget:
+            request.well = [name for name in request.allowed if self._is_well(name)]
         try:
             outcome = await client.have(self.gateway, call)
         except asyncio.CancelledError:
@@ -337,7 +339,17 @@ class Process:
         self._world.machine.disk.full_until_s = self._loop.time() + amount
 
     def _set_clock(self, amount: float) -> None:
-        self._world.machine.wall_s += amount
+        machine = self._world.machine
+        machine.wall_s += amount
+        self.state.ledger.today(machine.now_ms())  # as any request would ask
+
+    def _swing_clock(self, amount: float) -> None:
+        """Set twice the same way, and then back."""
+        chance = self._world.chance
+        after_s = 0.0
+        for step in (amount, amount, -2 * amount):
+            after_s += chance.one_of((0.01, 0.1, 1.0))
+            self._loop.call_later(after_s, self._happens, Event(0.0, "set_clock", step))
 
     def _revoke(self, amount: float) -> None:
         world = self._world

@@ -29,7 +29,7 @@ def test_the_worlds_are_not_idle() -> None:
     assert sum(one.cancelled for one in found) > 20
 
 
-@pytest.mark.parametrize("seed", [3, 10005])
+@pytest.mark.parametrize("seed", [8, 589])
 def test_a_seed_is_the_same_story_in_every_process(seed: int) -> None:
     told = [
         subprocess.run(

@@ -166,6 +166,28 @@ def something_runs_on(patch: Patch) -> None:
     patch.setattr(Trial, "__aenter__", enter)
 
 
+def who_leaves_pays_for_a_refusal(patch: Patch) -> None:
+    real = Trial._was_rejected
+
+    def was_rejected(self: Trial) -> bool:
+        return self._error is not None and real(self)
+
+    patch.setattr(Trial, "_was_rejected", was_rejected)
+
+
+def the_clock_makes_forget_what_is_held(patch: Patch) -> None:
+    real = Ledger._open_windows
+
+    def open_windows(self: Ledger, now_ms: int) -> None:
+        left = self._windows
+        real(self, now_ms)
+        kept = {left.day, left.month, self._windows.day, self._windows.month}
+        for key in [key for key in self._accounts if key[1] not in kept]:
+            del self._accounts[key]
+
+    patch.setattr(Ledger, "_open_windows", open_windows)
+
+
 FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     reserves_count_for_nothing: ("the ledger knows what is left", "spent and reserved stay"),
     a_settle_runs_twice: ("an attempt settles once",),
@@ -184,6 +206,9 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     another_answers_in_the_middle: ("the text is whole", "what was told before an error"),
     an_exchange_is_not_left: ("no exchange is left open",),
     something_runs_on: ("no task outlives its request",),
+    # Both were real.
+    who_leaves_pays_for_a_refusal: ("a refusal costs nothing",),
+    the_clock_makes_forget_what_is_held: ("the ledger knows what is left",),
 }
 """What is planted, and the invariants that may show it first."""
 
