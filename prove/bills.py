@@ -49,6 +49,12 @@ class Bill:
         return self.text + self.reasoning
 
     @property
+    def tokens(self) -> tuple[int, int, int, int, int]:
+        """As the ledger has them."""
+        cached = self.cached_read, self.cached_write
+        return (self.inputs, self.outputs, *cached, self.reasoning)
+
+    @property
     def nano_usd(self) -> int:
         """Tokens times prices, rounded up once."""
         pico_usd = (

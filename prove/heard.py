@@ -40,11 +40,12 @@ async def ask(
     form: str,
     within_s: float,
     begun: Callable[[], None],
+    **fields: Any,
 ) -> Raw:
     """One request on a connection of its own. ``form``: stream, whole, and -tools. ``begun`` is
-    told when something of a body has come."""
+    told when something of a body has come; ``fields`` go with the request."""
     host, _, port = address.removeprefix("http://").partition(":")
-    body = json.dumps(_request(caller, model, prompt, form)).encode()
+    body = json.dumps({**_request(caller, model, prompt, form), **fields}).encode()
     auth = f"authorization: Bearer {key}" if caller == "openai" else f"x-api-key: {key}"
     head = (
         f"POST {PATHS[caller]} HTTP/1.1\r\nhost: {host}:{port}\r\n{auth}\r\n"

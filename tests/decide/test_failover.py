@@ -119,7 +119,7 @@ def test_elsewhere_comes_before_the_same_again(failure: Failure) -> None:
         pytest.param((MID,), [Failure.CONNECT], ["acme/mid"], id="unreachable-once-more"),
         pytest.param((MID,), [Failure.SILENT], [None], id="silent-not-again"),
         pytest.param((MID,), [Failure.BAD_SUCCESS], [None], id="wrong-answer-not-again"),
-        pytest.param((MID,), [Failure.STREAM_BROKEN], [None], id="broken-stream-not-again"),
+        pytest.param((MID,), [Failure.STREAM_BROKEN], [None], id="broken-answer-not-again"),
         pytest.param((MID,), [Failure.MODEL_GONE], [None], id="gone-not-again"),
         pytest.param((MID,), [Failure.CREDENTIAL], [None], id="dead-key-not-again"),
         pytest.param((MID,), [Failure.RATE_LIMIT], [None], id="limit-without-a-time-not-again"),
@@ -320,6 +320,27 @@ def test_the_first_attempt_is_no_retry() -> None:
 
     assert next_attempt(plan, (), 0.0, False, worst) == plan.attempts[0]
     assert not is_retry(plan.attempts[0], (), worst)
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (UpstreamError(Failure.STREAM_BROKEN, "the connection broke off"), True),
+        (UpstreamError(Failure.STREAM_BROKEN, "no", upstream_code="server_error"), False),
+        (UpstreamError(Failure.TRANSIENT, "it failed"), False),
+    ],
+)
+def test_who_had_begun_to_answer_is_asked_once_more_beyond_the_allowance(
+    error: UpstreamError, again: bool
+) -> None:
+    plan = plan_of(MID)
+    worst = Allowance(frozenset([MID_KEY]), frozenset([MID_KEY]))
+    tried = [Tried(plan.attempts[0], error)]
+
+    assert (next_attempt(plan, tried, 1.0, False, worst, streams=True) is not None) == again
+    assert is_retry(plan.attempts[0], tried, worst) != again
+    assert next_attempt(plan, tried * 2, 1.0, False, worst, streams=True) is None
+    assert next_attempt(plan, tried, 1.0, False, worst) is None
 
 
 @pytest.mark.parametrize(

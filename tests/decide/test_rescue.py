@@ -143,6 +143,8 @@ def test_who_was_answering_is_asked_again_beyond_the_allowance_once() -> None:
     assert next_leg(plan, [cut, cut], True, 2, 1.0, spent) is None
     assert next_leg(plan, [error], True, 1, 1.0, spent) is None
     assert [is_proven(one, went) for went in ([cut], [cut, cut], [error])] == [True, False, False]
+    refused, diverged = Went(Leg(one, True), WORDS["refused"]), Went(Leg(one))
+    assert is_proven(one, [cut, refused, diverged])
     assert [counts(one, went, spent) for went in ([cut], [cut, cut], [error])] == [
         False,
         True,
@@ -238,7 +240,9 @@ LONG = "Grüße from the harbour: the line runs clear. ⚓"
         (LONG[:30], True, (LONG[30:],), LONG[30:]),
         (LONG[:30], True, ("Gr", "ind"), "Grind"),
         (LONG[:30], True, ("Gr",), "Gr"),
-        (LONG[:20], True, (LONG[:20],), LONG[:20]),
+        (LONG[:20], True, (LONG[:20],), None),
+        ("T", True, ("The",), None),
+        ("T", True, ("he",), "he"),
         ("a" * ANEW_CHARS + " ", True, (" ", "a" * ANEW_CHARS), "a" * ANEW_CHARS),
     ],
 )

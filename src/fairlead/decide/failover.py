@@ -49,6 +49,7 @@ RULES: Mapping[Failure, Rule] = {
     Failure.CALLER_FAULT: Rule(elsewhere=False),
     # It answered, wrongly: it would again.
     Failure.BAD_SUCCESS: Rule(trips_breaker=True),
+    # Before any content, but for who had begun to answer. After it decide.rescue says who goes on.
     Failure.STREAM_BROKEN: Rule(trips_breaker=True),
 }
 """Reliability notes, 2.1. Dispatch reads who comes next; health reads breakers, gates, retired."""
@@ -84,11 +85,13 @@ def next_attempt(
     elapsed_s: float,
     answering: bool,
     allowance: Allowance = UNLIMITED,
+    streams: bool = False,
 ) -> Attempt | None:
     """Whom to ask next, or None to give up. With nothing tried yet, the plan's first.
 
     ``answering``: the caller has seen part of an answer. ``elapsed_s`` counts from arrival. An
-    attempt that was tried before comes again only after ``pause_s``.
+    attempt that was tried before comes again only after ``pause_s``. ``streams``: little of an
+    answer was made when it broke, so that it costs little to ask for it again.
     """
     # Another model's words in the middle of an answer would be neither's answer.
     if answering or len(tried) >= plan.max_attempts or elapsed_s >= plan.deadline_s:
@@ -107,13 +110,26 @@ def next_attempt(
         if attempt.key not in allowance.spent or attempt.key not in allowance.ailing
     ]
     if not left:
+        if streams and was_answering(last.attempt, tried):
+            return last.attempt
         may_repeat = last.attempt.key not in allowance.spent
         return last.attempt if may_repeat and _may_repeat(plan, tried, elapsed_s) else None
     return min(left, key=lambda attempt: _reluctance(attempt, tried))
 
 
+def was_answering(attempt: Attempt, tried: Sequence[Tried]) -> bool:
+    """Whether it had begun to answer and only its connection broke: once more is no load on
+    somebody who fails, whatever its breaker says."""
+    if len(tried) != 1 or attempt.key != tried[0].attempt.key:
+        return False
+    error = tried[0].error
+    return error.failure is Failure.STREAM_BROKEN and not error.upstream_code
+
+
 def is_retry(attempt: Attempt, tried: Sequence[Tried], allowance: Allowance) -> bool:
     """Whether an attempt counts against the allowance of whom it asks."""
+    if was_answering(attempt, tried):
+        return False
     again = any([one.attempt.key == attempt.key for one in tried])
     return again or (bool(tried) and attempt.key in allowance.ailing)
 

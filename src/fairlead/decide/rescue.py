@@ -30,7 +30,8 @@ STALLED = "stalled"
 BREAKS = 2
 """How often one endpoint may break the same answer and be asked again."""
 ANEW_CHARS = 24
-"""So many letters of the beginning, said again after a prefill, are an answer begun anew."""
+"""So many letters of the beginning, said again after a prefill, are an answer begun anew; or all
+letters, where there are less. A mistake costs an attempt, and a doubled word would be worse."""
 
 
 class Leg(Struct, frozen=True):
@@ -89,9 +90,10 @@ def next_leg(
 def is_proven(attempt: Attempt, went: Sequence[Went]) -> bool:
     """Whether it was answering just now, and only its connection broke: once more is no load on
     somebody who fails, whatever its breaker says."""
-    first = went[0]
+    first, *others = went
     blamed = first.error is not None and first.error.upstream_code
-    return len(went) == 1 and not blamed and attempt.key == first.leg.attempt.key
+    failed = any(one.error and one.error.failure is not Failure.CALLER_FAULT for one in others)
+    return not (blamed or failed) and attempt.key == first.leg.attempt.key
 
 
 def counts(attempt: Attempt, went: Sequence[Went], allowance: Allowance) -> bool:
@@ -169,7 +171,7 @@ class Skipper:
         """What must come, and is left out."""
         self._at = 0
         self._prefill = prefill
-        self._opening = said[:ANEW_CHARS] if prefill and len(said) >= ANEW_CHARS else ""
+        self._opening = said[:ANEW_CHARS] if prefill else ""
         self._held = ""
 
     @property

@@ -10,7 +10,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from fairlead.decide.failover import Tried, is_retry, next_attempt, pause_s
+from fairlead.decide.failover import Tried, is_retry, next_attempt, pause_s, was_answering
 from fairlead.dispatch.errand import Errand
 from fairlead.dispatch.rescue import Rescue
 from fairlead.dispatch.told import SetAside, given_up
@@ -103,14 +103,18 @@ class Dispatch:
         now_s = monotonic()
         elapsed_s = now_s - errand.arrived_s
         allowance = self._state.health.allowance([one.key for one in plan.attempts], now_s)
-        attempt = next_attempt(plan, tried, elapsed_s, answering, allowance)
-        if attempt is not None and is_retry(attempt, tried, allowance):
+        attempt = next_attempt(plan, tried, elapsed_s, answering, allowance, errand.request.stream)
+        if attempt is None:
+            return None
+        if is_retry(attempt, tried, allowance):
             self._state.health.retrying(attempt.key, now_s)
-        if attempt is not None and (wait_s := pause_s(attempt, tried, self._dice())) > 0:
+        errand.regardless = was_answering(attempt, tried)
+        if (wait_s := pause_s(attempt, tried, self._dice())) > 0:
             if elapsed_s + wait_s >= plan.deadline_s:
                 return None
             await asyncio.sleep(wait_s)
-            if self._state.health.keeps_out(attempt.key, monotonic()) and not attempt.last_resort:
+            regardless = attempt.last_resort or errand.regardless
+            if self._state.health.keeps_out(attempt.key, monotonic()) and not regardless:
                 return None  # others found out meanwhile; what it said to this one stands
         return attempt
 
