@@ -115,7 +115,10 @@ def expected(expect: Expect, paired: bool, calls: int = 1) -> Expected:
 
 def _of_one_call(expect: Expect, paired: bool) -> Expected:
     if not expect.failure:
-        return Expected(WHOLE, frozenset({""}), ONCE, NEVER, frozenset(), expect.takes_s)
+        classes = frozenset({"", expect.or_failure})
+        first = range(1, 3) if expect.or_failure and not paired else ONCE
+        second = range(2) if expect.or_failure and paired else NEVER
+        return Expected(WHOLE, classes, first, second, frozenset(), expect.takes_s + PAUSE_S)
     if expect.anywhere:
         return _anywhere(expect, paired)
     return _begun(expect, paired) if expect.begun else _failed(expect, paired)

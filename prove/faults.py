@@ -18,6 +18,8 @@ class Fault:
     streamed: Expect | None
     """None: it cannot happen in this form."""
     whole: Expect | None
+    loud: bool = False
+    """It sends as fast as it can: one at a time, or the others would be late for it."""
     calls: int = 1
     """How often the upstream is called on, one after the other."""
     listens: bool = True
@@ -74,9 +76,26 @@ FAULTS: tuple[Fault, ...] = (
     Fault("reset", "resets without an answer", f.ended(End.RESET), *_fails("transient")),
     Fault("silent", "accepts, and never answers", f.unanswered, *SILENT),
     Fault("slow-headers", "a header each 0.2 s, for ever", f.slow_headers, *SILENT),
-    Fault("endless-headers", "headers without end", f.endless_headers, *_fails("transient")),
-    Fault("endless-line", "a header without end", f.endless_header_line, *_fails("transient")),
+    Fault(
+        "endless-headers", "headers without end", f.endless_headers, *_fails("transient"), loud=True
+    ),
+    Fault(
+        "endless-line",
+        "a header without end",
+        f.endless_header_line,
+        *_fails("transient"),
+        loud=True,
+    ),
     Fault("no-http", "speaks another protocol", f.no_http, *_fails("transient")),
+    Fault("endless-hints", "103 without end", f.endless_hints, *_fails("transient"), loud=True),
+    Fault(
+        "flooding",
+        "pings as fast as it can, no content",
+        f.flooding,
+        Expect("silent", FIRST_TOKEN_S),
+        Expect("bad_success", WHOLE_S, or_failure="silent"),
+        loud=True,
+    ),
     Fault("late", "alive, no content for ever", f.late, *SILENT),
     Fault("dripping", "a byte each 0.2 s", f.dripping_content, *SILENT),
     Fault(
@@ -209,8 +228,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("empty", "200 with nothing", f.empty_body, *_both(BAD)),
     Fault("no-choices", "200 without a choice", f.empty_choices, *_both(BAD)),
     Fault("redirect", "307 to elsewhere", f.redirect, *_both(BAD)),
-    Fault("bomb", "64 MiB of blanks in gzip, unasked", f.bomb, *_both(BAD)),
-    Fault("endless", "an event, or a body, without end", f.endless, *ENDLESS),
+    Fault("bomb", "64 MiB of blanks in gzip, unasked", f.bomb, *_both(BAD), loud=True),
+    Fault("endless", "an event, or a body, without end", f.endless, *ENDLESS, loud=True),
     Fault("bad-utf8", "a byte that is no UTF-8", f.bad_utf8, BROKEN, BAD),
     # An answer that breaks
     Fault("cut-unbegun", "cut before the first content", f.broken_before_content, *_both(UNBEGUN)),
@@ -310,6 +329,21 @@ FAULTS: tuple[Fault, ...] = (
     Fault("at-once", "everything in one packet", f.at_once, *_both(WELL)),
     Fault("crlf", "events with CRLF", f.with_carriage_returns, WELL, None),
     Fault("hints", "100 and 103 first", f.with_hints, *_both(WELL)),
+    Fault(
+        "second-answer",
+        "a second answer behind the first, 3 calls",
+        f.with_another_answer,
+        *_both(WELL),
+        calls=3,
+    ),
+    Fault(
+        "closes-after",
+        "closes after each answer without a word, 3 calls",
+        f.closing_after,
+        *_both(Expect(or_failure="transient")),
+        calls=3,
+    ),
+    Fault("http-1.0", "HTTP/1.0, ends with the connection", f.as_http_1_0, *_both(WELL)),
     Fault("after-end", "text after the terminal", f.with_noise_after, WELL, None),
     Fault(
         "wrong-usage",

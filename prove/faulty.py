@@ -177,6 +177,19 @@ def endless_header_line(vendor: Vendor, streamed: bool) -> Answer:
     return Timed(lambda: chain((b"HTTP/1.1 200 OK\r\nx-long: ",), repeat(b"m" * 8000)))
 
 
+def endless_hints(vendor: Vendor, streamed: bool) -> Answer:
+    """Interim responses without end, and no real one (RFC 9110, 15.2)."""
+    return Timed(lambda: repeat(head(103, {"link": "</a>; rel=preload"}) * 100))
+
+
+def flooding(vendor: Vendor, streamed: bool) -> Answer:
+    """As ``late``, but as fast as it can."""
+    if streamed:
+        opening = stream(*vendor.text.frames[: vendor.opening])[:-1]
+        return Timed(lambda: chain(opening, repeat(chunk(vendor.pings[0] * 1000))))
+    return Timed(lambda: chain((_chunked_head(JSON),), repeat(chunk(b" " * (1 << 16)))))
+
+
 def late(vendor: Vendor, streamed: bool) -> Answer:
     """Alive, and without content for ever."""
     if streamed:
@@ -427,6 +440,25 @@ def with_hints(vendor: Vendor, streamed: bool) -> Answer:
     """Interim responses before the real one (RFC 9110, 15.2)."""
     hints = b"HTTP/1.1 100 Continue\r\n\r\n" + head(103, {"link": "</a>; rel=preload"})
     return (hints, *vendor.answer(streamed))
+
+
+def with_another_answer(vendor: Vendor, streamed: bool) -> Answer:
+    """A second answer behind the first, that nobody asked for: whoever comes next must not get
+    it."""
+    other = reply(whole(vendor.text).replace(b"harbour", b"mistake"))
+    return (_bytes((*vendor.answer(streamed), *other)),)
+
+
+def closing_after(vendor: Vendor, streamed: bool) -> Answer:
+    """The answer, and then the connection is closed without a word, as idle ones are."""
+    return (*vendor.answer(streamed), End.CLOSE)
+
+
+def as_http_1_0(vendor: Vendor, streamed: bool) -> Answer:
+    """Ends when the connection does."""
+    body = b"".join(vendor.text.frames) if streamed else whole(vendor.text)
+    kind = SSE if streamed else JSON
+    return (b"HTTP/1.0 200 OK\r\ncontent-type: %b\r\n\r\n" % kind.encode(), body, End.CLOSE)
 
 
 def with_noise_after(vendor: Vendor, streamed: bool) -> Answer:

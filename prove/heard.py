@@ -30,6 +30,10 @@ class Raw:
     seconds: float
     all: bytes = field(repr=False, default=b"")
 
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("x-fairlead-request-id", "")
+
 
 async def ask(
     address: str,

@@ -10,9 +10,10 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, sleep
 
 from prove.canaries import hits, planted
 from prove.expected import (
@@ -32,6 +33,8 @@ from servers.gateway import Gateway, create_key, gateway
 from servers.plain import request
 from servers.scripted import Answer, Gate, Script, Scripted, Seen, scripted
 
+LEAVES_S = 2.0
+"""So long after the last answer every upstream that was given up must have been left."""
 HANGS_S = 20.0
 """So long a caller waits in any case, to tell a hang from a late answer."""
 
@@ -95,6 +98,11 @@ class Run:
     alive: bool = False
     canary_asked: int = 0
     """How often an address was asked that only a redirect names."""
+    left_open: int = 0
+    """Connections to upstreams that nobody reads from any more, and nobody has closed."""
+    unsettled: list[str] = field(default_factory=list)
+    """Attempts in the upstreams' log that the ledger has not settled, or not for a price."""
+    peak_mib: int | None = None
 
 
 def cells(short: bool) -> list[Cell]:
@@ -132,7 +140,10 @@ def configuration(walls: Sequence[Cell], address: str, nowhere: str) -> str:
         lines.append(f"  roomy-{vendor.name}: {_model(f'{vendor.name}-second', 256)}")
     for cell in walls:
         first = f"{cell.upstream.name}-{'first' if cell.fault.listens else 'refused'}"
-        lines.append(f"  {cell.first}: {_model(first, 32, TOOLS * cell.fault.tools)}")
+        # The short form, and the long one where it matters: a file holds 20,000 values at most.
+        plain = not cell.fault.tools and cell.expect.failure != "context_length"
+        said = first if plain else _model(first, 32, TOOLS * cell.fault.tools)
+        lines.append(f"  {cell.first}: {said}")
     lines.append("routes:")
     lines += [f"  {c.route}: {{models: [{c.first}, {c.second}]}}" for c in walls if c.paired]
     return "\n".join(lines) + "\n"
@@ -198,11 +209,16 @@ def run(short: bool, at_once: int, slack_s: float) -> Run:
             answers = asyncio.run(_all(running, walls, seen, prompt, key, at_once))
             done.alive = _is_alive(running, key)
             metrics = request("GET", f"{running.address}/metrics").body
+            done.left_open = _left_open(up)
+            done.peak_mib = _peak_mib(running.process.pid)
         asked = Counter((_cell_of(seen), seen.model) for seen in up.seen)
         done.canary_asked = sum("elsewhere" in seen.path for seen in up.seen)
         kept = _kept(Path(folder), running, metrics)
-        tries = _tries(Path(folder) / "data" / "fairlead.db")
+        tries, settled = _records(Path(folder) / "data" / "fairlead.db")
     done.results = [_judged(cell, answers[cell.number], asked, tries, slack_s) for cell in walls]
+    done.unsettled += [
+        line for result in done.results for line in _unsettled(result, asked, settled)
+    ]
     refusals = _refusals(done.results)
     done.canaries = hits({**keys, "the caller's key": key[3:]}, {**kept, **refusals})
     done.canaries += hits({"the prompt": prompt}, kept)
@@ -217,12 +233,12 @@ async def _all(
     key: str,
     at_once: int,
 ) -> dict[int, list[Raw]]:
-    width = asyncio.Semaphore(at_once)
+    quiet, loud = asyncio.Semaphore(at_once), asyncio.Semaphore(1)
     answers: dict[int, list[Raw]] = {}
 
     async def one(cell: Cell) -> None:
         form = ("stream" if cell.streamed else "whole") + "-tools" * cell.fault.tools
-        async with width:
+        async with loud if cell.fault.loud else quiet:
             answers[cell.number] = [
                 await ask(
                     running.address,
@@ -261,8 +277,8 @@ def _judged(
     right = Right(cell.caller, fault.tools, fault.text, fault.finish)
     place = "first" if fault.listens else "refused"
     first = f"{cell.upstream.name}-{place}/{cell.first}"
-    ids = [raw.headers.get("x-fairlead-request-id", "") for raw in answers]
-    failures = tuple(f for id in ids for f in failures_in(tries.get(id, "[]"), first))
+    records = [tries.get(raw.request_id, "[]") for raw in answers]
+    failures = tuple(failure for record in records for failure in failures_in(record, first))
     firsts = asked[cell.number, cell.first] if fault.listens else len(failures)
     happened = Asked(firsts, asked[cell.number, cell.second], failures)
     wrong: list[str] = []
@@ -277,11 +293,42 @@ def _cell_of(seen: Seen) -> int:
     return int(found[1]) if found else -1
 
 
-def _tries(path: Path) -> dict[str, str]:
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-        rows = database.execute("SELECT request_id, tries FROM exchange").fetchall()
-    database.close()
-    return dict(rows)
+def _records(path: Path) -> tuple[dict[str, str], Counter[str]]:
+    """By request: the attempts in the journal, and how many of them are settled at a price."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        tries = dict(database.execute("SELECT request_id, tries FROM exchange").fetchall())
+        settled = database.execute(SETTLED).fetchall()
+    return tries, Counter(dict(settled))
+
+
+SETTLED = """
+SELECT request_id, count(*) FROM intent JOIN settle USING (attempt_id)
+WHERE nano IS NULL OR nano >= 0 GROUP BY request_id
+"""
+
+
+def _unsettled(
+    result: Result, asked: Mapping[tuple[int, str], int], settled: Mapping[str, int]
+) -> Iterator[str]:
+    cell = result.cell
+    seen = asked[cell.number, cell.first] + asked[cell.number, cell.second]
+    rows = sum(settled[raw.request_id] for raw in result.answers)
+    if rows < seen:
+        yield f"{cell.name}: asked {seen} times, settled {rows}"
+
+
+def _left_open(up: Scripted) -> int:
+    until_s = monotonic() + LEAVES_S
+    while up.playing and monotonic() < until_s:
+        sleep(0.01)
+    return up.playing
+
+
+def _peak_mib(pid: int) -> int | None:
+    """The gateway's memory at its most, where the system tells."""
+    status = Path(f"/proc/{pid}/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) // 1024 if found else None
 
 
 def _kept(folder: Path, running: Gateway, metrics: bytes) -> dict[str, bytes]:

@@ -23,14 +23,18 @@ def prove(short: bool) -> dict[str, object]:
 
 def figures(done: Run) -> dict[str, object]:
     wrong = [line for result in done.results for line in result.wrong]
+    leaks = len(done.unsettled) + done.left_open
     counts = {kind: sum(line.startswith(kind + ":") for line in wrong) for kind in KINDS}
     return {
         "cells": len(done.results),
         "faults": len({result.cell.fault.name for result in done.results}),
         **{KINDS[kind]: count for kind, count in counts.items()},
         "canary_hits": len(done.canaries) + done.canary_asked,
+        "unsettled": len(done.unsettled),
+        "left_open": done.left_open,
         "alive": done.alive,
-        "ok": not (wrong or done.canaries or done.canary_asked) and done.alive,
+        "peak_mib": done.peak_mib,
+        "ok": done.alive and not (wrong or done.canaries or done.canary_asked or leaks),
     }
 
 
@@ -45,4 +49,5 @@ KINDS = {
 
 def complaints(done: Run) -> list[str]:
     found = [f"{r.cell.name}: {line}" for r in done.results for line in r.wrong]
-    return found + [f"a secret is kept: {line}" for line in done.canaries]
+    found += [f"a secret is kept: {line}" for line in done.canaries]
+    return found + [f"not settled: {line}" for line in done.unsettled]

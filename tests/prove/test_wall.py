@@ -202,6 +202,8 @@ def test_a_figure_that_is_not_nought_is_not_ok() -> None:
         Run([Result(cell, (), (f"{HANG}: for ever",))], alive=True),
         Run([Result(cell, (), ())], canaries=["a key in the log"], alive=True),
         Run([Result(cell, (), ())], canary_asked=1, alive=True),
+        Run([Result(cell, (), ())], unsettled=["an attempt"], alive=True),
+        Run([Result(cell, (), ())], left_open=1, alive=True),
         Run([Result(cell, (), ())], alive=False),
     ):
         assert figures(run)["ok"] is False

@@ -176,6 +176,11 @@ class Scripted:
         self._playing: set[asyncio.Task[None]] = set()
         self.open: set[asyncio.Transport] = set()
 
+    @property
+    def playing(self) -> int:
+        """How many answers are not at their end, with a client still there."""
+        return len(self._playing)
+
     def on(self, model: str, *answers: Answer) -> None:
         """Say what requests for ``model`` get; ``*`` is for every other one."""
         self._answers[model] = list(answers)
