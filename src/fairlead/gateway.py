@@ -232,7 +232,10 @@ class Exchange:
                 await self._on_disk()
             if encoder is not None and began:
                 yield encoder.error(error)
-            raise error from raised.__cause__
+            try:
+                raise error from raised.__cause__
+            finally:
+                del error  # else it and this frame keep each other, and all that was read
 
     def _cut(self) -> ShuttingDown:
         attempts = tuple(self._errand.carried.attempts)

@@ -4,7 +4,9 @@
 """
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from msgspec.structs import replace
 from fairlead.decide import decide
 from fairlead.dialects.openai_chat import OPENAI_CHAT
 from fairlead.dispatch import Dispatch, Errand
+from fairlead.dispatch.trial import Trial
 from fairlead.gateway import Call, Gateway
 from fairlead.state.keys import LOCAL
 from fairlead.types.catalog import Shift, Timeouts
@@ -34,6 +37,7 @@ from servers.scripted import (
     Scripted,
     Seen,
     cut,
+    head,
     reply,
     silent,
     stream,
@@ -957,3 +961,40 @@ async def test_no_attempt_goes_where_the_grant_does_not(up: Scripted, tmp_path: 
                 pass
 
     assert up.seen == []
+
+
+# What is left of it in memory -------------------------------------------------------------------
+
+HALF = (*stream(*FRAMES[:5])[:-1], End.RESET)
+LEFTOVERS: Mapping[str, tuple[bool, Script]] = {
+    "refused": (False, reply(error(""), status=500)),
+    "reset": (False, (End.RESET,)),
+    "half a body": (False, (head(200, {"content-length": "100"}), b"x" * 50, Gate())),
+    "no answer": (True, silent()),
+    "a flood": (True, Endless(b": ping\n\n" * 10_000, FRAMES[0])),
+    "a stream that stalls": (True, (*stream(*STARTED)[:-1], Gate())),
+    "a stream that is cut": (True, HALF),
+}
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["another answers", "nobody answers"])
+@pytest.mark.parametrize("case", LEFTOVERS)
+async def test_what_a_failed_attempt_had_read_is_let_go_of(
+    up: Scripted, tmp_path: Path, case: str, others: bool
+) -> None:
+    """At once: not when cycles are collected next, which a server that serves seldom does."""
+    streamed, script = LEFTOVERS[case]
+    up.on("a", script)
+    endpoints = [at(up, "a", timeouts=QUICK), *([at(up, "b")] if others else [])]
+
+    async with serving(tmp_path, up, *endpoints) as served:
+        gc.collect()
+        gc.disable()
+        try:
+            await served.ask(stream=streamed)
+            kept = [weakref.ref(each) for each in gc.get_objects() if isinstance(each, Trial)]
+            for _ in range(100):  # callbacks of what has ended
+                await asyncio.sleep(0)
+            assert [each() for each in kept if each() is not None] == []
+        finally:
+            gc.enable()

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from fairlead.decide.failover import Tried, is_retry, next_attempt, pause_s, was_answering
 from fairlead.dispatch.errand import Errand
 from fairlead.dispatch.rescue import Rescue
-from fairlead.dispatch.told import SetAside, given_up
+from fairlead.dispatch.told import SetAside, forgetful, given_up
 from fairlead.dispatch.trial import Sign, Trial, commits
 from fairlead.outside.upstream import Upstream
 from fairlead.state import State
@@ -67,7 +67,7 @@ class Dispatch:
                             yield event
                 return
             except UpstreamError as error:
-                tried.append(Tried(attempt, error))
+                tried.append(Tried(attempt, forgetful(error)))
             except (OverBudget, BadRequest) as refusal:
                 aside.append(SetAside(attempt, refusal))
         broken = trial if answering else None

@@ -25,7 +25,7 @@ from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Said
 from fairlead.dialects.prefill import prefilled
 from fairlead.dispatch.errand import Errand
-from fairlead.dispatch.told import Diverged, SetAside, broken_off
+from fairlead.dispatch.told import Diverged, SetAside, broken_off, forgetful
 from fairlead.dispatch.trial import WINDOW, Trial
 from fairlead.state.health import Health
 from fairlead.types.chat import (
@@ -95,7 +95,7 @@ class Rescue:
                 self._errand.carried.end = None
                 self._went.append(Went(leg))
             except UpstreamError as error:
-                self._went.append(Went(leg, error))
+                self._went.append(Went(leg, forgetful(error)))
             except (OverBudget, BadRequest) as refusal:
                 self._aside.append(SetAside(leg.attempt, refusal))
         chars = len(self._text) if self._said.plain else None

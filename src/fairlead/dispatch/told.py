@@ -54,6 +54,13 @@ def masked(error: UpstreamError, signed: Mapping[str, str]) -> UpstreamError:
     return retold(error, message)
 
 
+def forgetful(error: UpstreamError) -> UpstreamError:
+    """Without its frames: they hold all that the attempt had read, in a cycle with the error, and
+    cycles are seldom collected."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
+
+
 def retold(
     error: UpstreamError,
     message: str,

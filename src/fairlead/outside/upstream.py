@@ -211,13 +211,16 @@ class _HttpReply:
             return data or b""
         parts: list[bytes] = []
         size = 0
-        while data is not None:
-            size += len(data)
-            if size > limit:
-                raise UpstreamError(Failure.BAD_SUCCESS, f"answer larger than {limit} bytes")
-            parts.append(data)
-            data = await self.chunk()
-        return b"".join(parts)
+        try:
+            while data is not None:
+                size += len(data)
+                if size > limit:
+                    raise UpstreamError(Failure.BAD_SUCCESS, f"answer larger than {limit} bytes")
+                parts.append(data)
+                data = await self.chunk()
+            return b"".join(parts)
+        finally:
+            parts.clear()  # the error of one that was not whole would keep them
 
 
 def _is_near(url: str) -> bool:
