@@ -118,7 +118,8 @@ def _of_one_call(expect: Expect, paired: bool) -> Expected:
         classes = frozenset({"", expect.or_failure})
         first = range(1, 3) if expect.or_failure and not paired else ONCE
         second = range(2) if expect.or_failure and paired else NEVER
-        return Expected(WHOLE, classes, first, second, frozenset(), expect.takes_s + PAUSE_S)
+        within_s = expect.takes_s + PAUSE_S * bool(expect.or_failure)
+        return Expected(WHOLE, classes, first, second, frozenset(), within_s)
     if expect.anywhere:
         return _anywhere(expect, paired)
     return _begun(expect, paired) if expect.begun else _failed(expect, paired)
