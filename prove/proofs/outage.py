@@ -1,10 +1,11 @@
 """The first choice of a route goes down for a minute: everyone is served by the second, hardly
 anyone asks the first, and soon after it is well again it has all its requests back.
 
-It fails in three ways, one after the other: it answers 503, it breaks connections off, it refuses
-them. The first two stand in its own log. Of a refused connection no upstream can have a record:
-those are counted by the gateway, and only they. Beside it a model that no other stands in for is
-down all the time: how much more often than there are requests is it asked?
+It fails in four ways, one after the other: it answers 503, it says nothing at all, it breaks
+connections off, it refuses them. All but the last stand in its own log. Of a refused connection no
+upstream can have a record: those are counted by the gateway, and only they. Beside it a model that
+no other stands in for is down all the time: how much more often than there are requests is it
+asked?
 """
 
 import asyncio
@@ -21,7 +22,7 @@ import aiohttp
 
 from prove.bills import PRICE, Bill, answer
 from servers.gateway import gateway
-from servers.scripted import End, Script, Scripted, Seen, reply
+from servers.scripted import End, Script, Scripted, Seen, reply, silent
 from servers.setup import Setup
 
 DEAD_SHARE = 0.02
@@ -37,6 +38,7 @@ REFUSED = re.compile(
 SETTLED_S = 0.7
 """So long after the last answer of the second, nobody turns to it any more."""
 GIVE_UP_S = 40.0
+PATIENCE = {"timeouts": {"first_token": "5s"}}
 ON_ITS_WAY_S = 0.25
 """A request that was asked so shortly before a change may meet either state."""
 
@@ -48,7 +50,7 @@ class Form:
     outages_s: dict[str, float]
 
 
-LONG = Form(20.0, 10.0, {"503": 60.0, "cut": 20.0, "refused": 20.0})
+LONG = Form(20.0, 10.0, {"503": 60.0, "silent": 60.0, "cut": 20.0, "refused": 20.0})
 SHORT = Form(60.0, 0.5, {"503": 3.0})
 
 
@@ -68,6 +70,7 @@ class World:
     second: Scripted
     alone: Scripted
     ill: str = ""
+    begun_s: list[float] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     asked_alone: int = 0
 
@@ -89,6 +92,8 @@ class World:
     def _first(self, seen: Seen) -> Script:
         if self.ill == "503":
             return reply({"error": {"message": "down"}}, status=503)
+        if self.ill == "silent":
+            return silent()
         return (End.RESET,) if self.ill == "cut" else _words("first", seen)
 
 
@@ -119,6 +124,7 @@ class Callers:
 
     async def _route(self, streams: bool) -> None:
         at_s = monotonic()
+        self.world.begun_s.append(at_s)
         status, body = await self.ask("both", streams)
         by = next((name for name in ("first", "second") if name in body), f"status {status}")
         if status == 200 and streams and not body.endswith("data: [DONE]\n\n"):
@@ -131,7 +137,7 @@ class Callers:
 
     async def ask(self, model: str, streams: bool) -> tuple[int, str]:
         messages = [{"role": "user", "content": "Say a word."}]
-        body = {"model": model, "messages": messages, "stream": streams}
+        body = {"model": model, "messages": messages, "stream": streams, "max_tokens": 16}
         try:
             async with self.session.post(f"{self.address}/v1/chat/completions", json=body) as got:
                 return got.status, await got.text()
@@ -187,7 +193,7 @@ async def _prove(form: Form) -> dict[str, object]:
         world.script()
         setup = Setup()
         for name, up in (("first", first), ("second", second), ("alone", alone)):
-            setup.endpoint(name, up.address, "openai_chat", price=PRICE)
+            setup.endpoint(name, up.address, "openai_chat", PATIENCE, price=PRICE)
         setup.route("both", "first", "second")
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             serving = gateway(Path(folder), setup.text(), setup.secrets)
@@ -217,10 +223,11 @@ async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) 
     ill_s = monotonic()
     await asyncio.sleep(lasts_s)
     await world.recover()
-    well_s = monotonic()
+    well_s, waiting = monotonic(), tuple(callers.asking)
     refused = (await _refused(callers) - refused) if how == "refused" else 0
     await _until_all_are_back(world, well_s)
     _progress(f"{how}: back after {monotonic() - well_s - SETTLED_S:.1f} s")
+    await asyncio.gather(*waiting)
     before = [one.by for one in world.asked if began_s <= one.at_s < ill_s - ON_ITS_WAY_S]
     during = [one.by for one in world.asked if ill_s <= one.at_s < well_s - ON_ITS_WAY_S]
     after = [one for one in world.asked if one.at_s >= well_s]
@@ -231,7 +238,7 @@ async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) 
     return Outage(
         before=len(before),
         before_elsewhere=len(before) - before.count("first"),
-        requests=len(during),
+        requests=sum(ill_s <= at_s < well_s - ON_ITS_WAY_S for at_s in world.begun_s),
         served_elsewhere=during.count("second"),
         failed=sum(one.by not in ("first", "second") for one in world.asked[already:]),
         dead_attempts=refused or len(logged),

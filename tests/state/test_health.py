@@ -272,6 +272,64 @@ def test_an_endpoint_that_was_never_asked_may_be() -> None:
     assert health().begin(KEY, START_S)
 
 
+# Silence.
+
+
+def gone_silent(**changes: object) -> tuple[Health, float]:
+    """After an answer and 20 attempts a second of which nothing is heard but ``changes``."""
+    told, now_s = health(), START_S
+    told.observe(attempted(first_token_ms=50.0, total_ms=60.0), now_s)
+    while vitals(told, now_s).state == "closed" and now_s < START_S + 5:
+        now_s += 0.05
+        assert told.begin(KEY, now_s)
+        if changes:
+            told.observe(attempted(total_ms=5000.0, **changes), now_s)
+    return told, now_s
+
+
+def test_a_silent_endpoint_is_left_before_time_is_up() -> None:
+    told, now_s = gone_silent()
+
+    assert now_s == pytest.approx(START_S + 0.6)
+    assert vitals(told, now_s).state == "open"
+    assert not told.begin(KEY, now_s)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="an answer"),
+        pytest.param({"failure": "rate_limit", "status": 429}, id="a refusal"),
+        pytest.param({"failure": "caller_fault", "status": 400}, id="a mistake of the caller's"),
+    ],
+)
+def test_who_says_anything_is_not_silent(changes: dict[str, object]) -> None:
+    told, _ = gone_silent(usage=None, **changes)
+
+    assert vitals(told, START_S + 5).state == "closed"
+
+
+def test_a_stream_that_has_begun_is_not_silence() -> None:
+    told, now_s = health(), START_S
+    told.observe(attempted(first_token_ms=50.0, total_ms=60.0), now_s)
+    for _ in range(100):
+        now_s += 0.05
+        assert told.begin(KEY, now_s)
+        told.heard(KEY)
+
+    assert vitals(told, now_s).state == "closed"
+
+
+def test_those_who_still_wait_do_not_count_when_their_time_is_up() -> None:
+    told, now_s = gone_silent()
+    told.observe(attempted(failure="silent", status=None, total_ms=6000.0), now_s + 6)
+
+    assert vitals(told, now_s + 6).state == "half_open"
+    assert told.begin(KEY, now_s + 6)
+    told.observe(attempted(total_ms=100.0), now_s + 6.2)
+    assert vitals(told, now_s + 6.2).state == "closed"
+
+
 # Retries.
 
 

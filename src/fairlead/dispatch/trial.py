@@ -203,6 +203,8 @@ class Trial:
         alive = commits(event)
         if alive and self._first_s is None:
             self._first_s = monotonic()
+            if self._errand.request.stream:
+                self._state.health.heard(self._attempt.key)
             if self._errand.carried.first_token_s is None:
                 self._errand.carried.first_token_s = self._first_s
         return alive

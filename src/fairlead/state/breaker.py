@@ -20,6 +20,7 @@ JITTER = 0.2
 NEVER_S = float("inf")
 PROBE_LEASE_S = 10.0
 """A probe of which nothing is heard for so long does not keep others out."""
+AN_INSTANT_S = 0.001
 RAMP_S, LEAST_SHARE = 5.0, 0.1
 """After an outage an endpoint gets a tenth of its requests, and all of them this much later."""
 
@@ -138,6 +139,12 @@ class Breaker:
                 self._trip(now_s, dice)
         elif began_s >= self._opened_s and now_s >= self._until_s:
             self._trip(now_s, dice)
+
+    def fall_silent(self, now_s: float, dice: float) -> None:
+        """Nothing is heard of it, and many wait. Those who do began before it opened, the one that
+        begins now too."""
+        self._trip(now_s, dice)
+        self._opened_s += AN_INSTANT_S
 
     def void(self, began_s: float) -> None:
         """An attempt ended and says nothing either way: if it was the probe, another may go."""

@@ -12,6 +12,7 @@ from fairlead.decide.failover import RULES, Allowance
 from fairlead.state.breaker import NEVER_S, Breaker
 from fairlead.state.loads import FAILED_MS, Load, twins
 from fairlead.state.retries import Retries
+from fairlead.state.silence import Silence
 from fairlead.types.catalog import Catalog, Endpoint
 from fairlead.types.decision import Vitals
 from fairlead.types.errors import Failure
@@ -66,6 +67,7 @@ class Record:
         "gate_until_s",
         "gates_in_a_row",
         "retries",
+        "silence",
         "success",
         "success_at_s",
         "tokens_per_s",
@@ -74,6 +76,7 @@ class Record:
     def __init__(self) -> None:
         self.breaker = Breaker()
         self.retries = Retries()
+        self.silence = Silence()
         self.dry_until_s = 0.0
         self.gate_until_s = 0.0
         self.gates_in_a_row = 0
@@ -166,9 +169,15 @@ class Health:
         and keeps the others out until it is observed or half a minute has passed."""
         record = self._records.get(key)
         may = True
-        if record is not None and not record.breaker.is_closed:
-            may = record.breaker.begin(now_s)
-            self._touch(key, record, now_s)
+        if record is not None:
+            if not record.breaker.is_closed:
+                may = record.breaker.begin(now_s)
+                self._touch(key, record, now_s)
+            elif record.silence.begins(now_s):
+                # This one goes as well: it was promised nothing better.
+                record.breaker.fall_silent(now_s, self._dice())
+                record.silence.heard()
+                self._touch(key, record, now_s)
         if self._loads and may and key in self._loads:
             self._loads[key].in_hand += 1
         return may
@@ -211,6 +220,12 @@ class Health:
         if self._loads and key in self._loads:
             self._weigh(self._loads[key], attempted, now_s)
         self._touch(key, record, now_s)
+
+    def heard(self, key: Key) -> None:
+        """A stream has begun: it may take its time to end."""
+        record = self._records.get(key)
+        if record is not None:
+            record.silence.heard()
 
     def dry(self, key: Key, wait_s: float, now_s: float) -> None:
         """An answer brought word that nothing is left of a rate limit for so long."""
@@ -276,6 +291,8 @@ class Health:
         record.judge(True, now_s)
         record.gates_in_a_row = 0
         record.pace(attempted)
+        if attempted.first_token_ms is not None:
+            record.silence.answered(attempted.first_token_ms / 1000)
         retirement = self._retired.get(attempted.endpoint)
         if retirement is not None and began_s >= retirement.since_s:
             del self._retired[attempted.endpoint]
@@ -283,6 +300,8 @@ class Health:
 
     def _failed(self, record: Record, attempted: Attempted, began_s: float, now_s: float) -> None:
         failure = Failure(attempted.failure)
+        if attempted.status is not None:
+            record.silence.heard()
         rule = RULES[failure]
         if rule.trips_breaker:
             record.breaker.bad(began_s, now_s, self._dice())
