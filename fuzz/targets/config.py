@@ -16,6 +16,7 @@ def check(data: bytes) -> None:
         assert shown.encode().decode() == shown
         assert "\x1b" not in shown, "a terminal would obey"
         for written, secret in SECRETS.items():
-            assert written not in data or secret not in shown, "a secret is shown"
+            once = written in data and data.count(secret.encode()) == 1
+            assert not once or secret not in shown, "a secret is shown"
     else:
         assert isinstance(settings, Settings)
