@@ -346,12 +346,11 @@ def _figures(
     gaps = [f"{strange}: nobody's" for strange in rows.keys() - callers.request_ids.keys()]
     for request_id, number in callers.request_ids.items():
         of_request = rows.get(request_id, [])
-        if number in callers.over_budget:
-            # One that was not granted was not sent.
-            of_request = [row for row in of_request if row.basis != "rejected_zero" or row.nano_usd]
-        bill = wall.bills.get(number)
+        bill, asked = wall.bills.get(number), wall.asked[number]
         settled = [row.nano_usd or 0 for row in of_request if row.basis]
-        if len(settled) != wall.asked[number] or sum(settled) != (bill.nano_usd if bill else 0):
+        # One that was not granted was not sent.
+        unsent = len(of_request) - asked if number in callers.over_budget else 0
+        if (len(settled), sum(settled)) != (asked + max(0, unsent), bill.nano_usd if bill else 0):
             gaps.append(f"{number}: {wall.asked[number]} asked, {bill}, {of_request}")
     spent = sum(
         bill.nano_usd for number, bill in wall.bills.items() if callers.key_of[number] == "tight"

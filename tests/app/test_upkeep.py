@@ -211,6 +211,20 @@ async def test_a_file_that_stayed_as_it_was_is_not_read_again(kept: Kept) -> Non
     assert len(kept.said) == 1
 
 
+async def test_a_file_that_has_been_emptied_is_about_to_be_written(kept: Kept) -> None:
+    """As it is, it would say: no provider, no route."""
+    async with chore(asyncio.ensure_future(kept.upkeep.follow_file())):
+        kept.write("{")
+        await kept.next_said()
+        kept.write("")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(kept.next_said(), HALF_A_SECOND)
+        assert kept.models == {"small"}
+
+        kept.write("]")
+        await kept.next_said()
+
+
 async def test_the_signal_is_followed_each_time(kept: Kept) -> None:
     asked = asyncio.Event()
     async with chore(asyncio.ensure_future(kept.upkeep.follow_signal(asked))):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from servers.canned import ANTHROPIC, OPENAI
-from servers.gateway import Gateway, gateway
+from servers.gateway import Gateway, create_key, gateway
 from servers.plain import CHAT, ask, request
 from servers.scripted import Gate, Scripted, reply, scripted, stream
 from servers.setup import Setup
@@ -251,6 +251,23 @@ def test_a_second_signal_cuts_at_once(
         assert running.process.wait(MOST_S) == 0
     assert on_record(running) == [CUT]
     assert settled(running) == [("partial_estimate",)]
+
+
+def test_a_key_revoked_while_it_drains_opens_nothing(
+    tmp_path: Path, setup: Setup, up: Scripted
+) -> None:
+    up.on("small", OPENAI["text"])
+    keys = [create_key(tmp_path / "data", name) for name in ("kept", "revoked")]
+    with gateway(tmp_path, setup.text(drain_delay="1h"), setup.secrets) as running:
+        running.process.terminate()
+        running.command("keys", "revoke", "revoked")
+        until_s = monotonic() + MOST_S
+        while ask(running.address, "small", key=keys[1]).status != 401:
+            assert monotonic() < until_s
+
+        assert ask(running.address, "small", key=keys[0]).status == 200
+        running.process.terminate()
+        assert running.process.wait(MOST_S) == 0
 
 
 def test_for_a_delay_it_is_not_ready_and_takes_requests_all_the_same(

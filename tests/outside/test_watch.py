@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fairlead.outside import watch
 from fairlead.outside.watch import changes
 
 PATIENCE_S = 10.0
@@ -108,6 +109,21 @@ async def test_a_burst_is_told_once(watched: Watched) -> None:
     await watched.quiet()
 
     assert watched.count == count + 1
+
+
+async def test_a_file_that_is_being_written_is_told_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emptied, then written in two pieces; meanwhile other files make us look."""
+    states = [(1, 1, size, size) for size in (900, 0, 400, 900, 900)]
+    looks = iter(states)
+    monkeypatch.setattr(watch, "_mark", lambda _: next(looks, states[-1]))
+    told = changes(tmp_path / "fairlead.yaml", SETTLED_MS, look_anyway_s=0.01)
+
+    await asyncio.wait_for(anext(told), PATIENCE_S)
+    await told.aclose()
+
+    assert next(looks, None) is None
 
 
 async def test_other_files_are_none_of_its_business(watched: Watched) -> None:

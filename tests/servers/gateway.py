@@ -123,7 +123,8 @@ def gateway(
     elsewhere.mkdir(exist_ok=True)
     command = [str(PROGRAM), "serve", "--data", str(data), *words]
     if config is not None:
-        path.write_text(config)
+        if not (path.exists() and path.read_text() == config):
+            path.write_text(config)
         command += ["--config", str(path)]
     with (
         log.open("a" if TAKE_OVER in words else "w") as errors,

@@ -6,6 +6,7 @@ import os
 from asyncio import to_thread
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from logging import getLogger
 from socket import socket
 from time import monotonic, time
 
@@ -31,6 +32,8 @@ from fairlead.outside.store import Store
 from fairlead.server.http import Listener
 from fairlead.state.ledger import SETTLED, Ledger, Wanted
 from fairlead.types.errors import OurError, OverBudget, Overloaded
+
+log = getLogger("fairlead")
 
 AGAIN_S = 0.02
 """The one that serves may be about to change."""
@@ -62,8 +65,11 @@ class Place:
         self._door = Door(folder.door, self._meet)
 
     async def open(self) -> None:
-        """Raises OSError."""
-        await self._door.open()
+        """Where the folder takes no socket, one serves all the same."""
+        try:
+            await self._door.open()
+        except OSError as error:
+            log.warning("no other process can take over from this one: %s", error)
 
     async def close(self) -> None:
         await self._door.close()

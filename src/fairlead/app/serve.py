@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -57,9 +57,12 @@ async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], s
         loaded = await source.load()
         server = _server(serving, loaded.settings.server)
         folder = Folder(Path(server.data))
-        async with running(
-            loaded.catalog, server, folder, serving.env, told.cut, serving.take_over
-        ) as gateway:
+        async with (
+            _ended_last() as to_the_end,
+            running(
+                loaded.catalog, server, folder, serving.env, told.cut, serving.take_over
+            ) as gateway,
+        ):
             started(loaded, gateway)
             # What lives from here to the end need not be looked at by every collection.
             gc.collect()
@@ -73,19 +76,30 @@ async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], s
                 for chore in (
                     upkeep.follow_file(),
                     upkeep.follow_signal(told.again),
-                    upkeep.follow_keys(),
                     upkeep.forget_daily(),
                     upkeep.follow_others(),
                     _then(gateway.given, told.stop),
                     upkeep.forget_answers(),
                 )
             ]
-            await _until(told.stop, chores)
+            # A key that is revoked while answers finish opens nothing either.
+            to_the_end.append(asyncio.ensure_future(upkeep.follow_keys()))
+            await _until(told.stop, [*chores, *map(asyncio.shield, to_the_end)])
             if gateway.given.is_set():
                 say("another process has taken over")
             if count := gateway.in_flight():
                 requests = "1 request has" if count == 1 else f"{count} requests have"
                 say(f"stopping once {requests} ended; Ctrl-C cuts off what still runs")
+
+
+@asynccontextmanager
+async def _ended_last() -> AsyncGenerator[list["asyncio.Future[None]"]]:
+    """What is put into it goes on until then."""
+    going_on: list[asyncio.Future[None]] = []
+    try:
+        yield going_on
+    finally:
+        await _cancelled(going_on)
 
 
 @asynccontextmanager
@@ -146,11 +160,15 @@ async def _until(stop: asyncio.Event, chores: Sequence["asyncio.Future[None]"]) 
             for each in done:
                 each.result()
     finally:
-        for task in waiting:
-            task.cancel()
-        for task in waiting:
-            with suppress(asyncio.CancelledError):
-                await task
+        await _cancelled(waiting)
+
+
+async def _cancelled(tasks: Collection["asyncio.Future[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _then(first: asyncio.Event, second: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from asyncio import to_thread
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from time import time
 
 from msgspec.structs import replace
@@ -41,7 +42,9 @@ class Upkeep:
         if not await to_thread(self._is_as_read):
             await self.reload()
         async for _ in changes(self._sources.config):
-            await self.reload()
+            # One that is empty is about to be written; as it is, it would say: all defaults.
+            if not await to_thread(_is_empty, self._sources.config):
+                await self.reload()
 
     async def follow_signal(self, asked: asyncio.Event) -> None:
         while await asked.wait():
@@ -125,6 +128,13 @@ class Upkeep:
         if self._running.log is not None:
             for line in lines:
                 self._running.log.note(level, line, int(time() * 1000))
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False  # it is told that it cannot be read
 
 
 def _at_next_start(old: Settings, new: Settings) -> list[str]:

@@ -1,6 +1,7 @@
 """The database's tables, as forward-only numbered steps. Only text: store.py applies it.
 
-A step that has shipped is never edited: its checksum is in the databases it made.
+A step that has shipped is never edited: its checksum is in the databases it made. While a new
+version takes over, the old one still writes its rows, so they must fit after each step.
 """
 
 from hashlib import sha256

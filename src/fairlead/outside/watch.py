@@ -34,8 +34,18 @@ async def changes(
         async for _ in hints:
             now = _mark(path)
             if now != seen:
-                seen = now
+                seen = await _left_alone(path, now, settled_ms / 1000)
                 yield
+
+
+async def _left_alone(path: Path, seen: Mark, settled_s: float) -> Mark:
+    """Any other file in the folder makes us look, perhaps while this one is half written."""
+    while True:
+        await asyncio.sleep(settled_s)
+        now = _mark(path)
+        if now == seen:
+            return now
+        seen = now
 
 
 async def _hints(folder: Path, settled_ms: int, look_anyway_s: float) -> AsyncGenerator[None]:
