@@ -48,12 +48,13 @@ async def sent(served: Served, case: Case) -> bytes:
 
 @pytest.mark.parametrize("case", CASES)
 async def test_what_can_be_read_in_two_ways_is_refused_and_ends_the_connection(
-    served: Served, case: str
+    served: Served, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await sent(served, CASES[case])
 
     assert statuses(answer) == list(CASES[case].statuses)
     assert served.up.asked("smuggled") == []
+    assert caplog.text == ""
 
 
 async def test_no_disguise_of_a_length_lets_a_second_request_through(served: Served) -> None:

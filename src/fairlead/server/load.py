@@ -45,7 +45,6 @@ class Load:
     __slots__ = (
         "_arrived_before",
         "_calm_since_s",
-        "_work_s",
         "_cpu_s",
         "_due_s",
         "_long_s",
@@ -55,6 +54,7 @@ class Load:
         "_seen",
         "_timer",
         "_wait_s",
+        "_work_s",
         "arrived",
         "room",
         "shed",

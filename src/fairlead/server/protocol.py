@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from http import HTTPStatus
 from logging import getLogger
-from socket import SO_SNDBUF, SOL_SOCKET
+from socket import SO_LINGER, SO_SNDBUF, SOL_SOCKET
+from struct import pack
 from time import time
 from typing import Any, cast
 
@@ -31,6 +32,8 @@ log = getLogger("fairlead")
 UNSENT_BYTES = 256 << 10
 """For a slow reader, in the kernel, which takes twice as much; by itself it would take megabytes.
 Enough for 2 MB/s at a fifth of a second."""
+AT_ONCE = pack("ii", 1, 0)
+"""No time for the kernel to deliver the rest (socket(7), SO_LINGER)."""
 TURNED_AWAY = 64
 """So many connections beyond the limit are told why at once; others are only closed."""
 NEVER = float("inf")
@@ -111,8 +114,8 @@ class Protocol(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        waiter = self._waiter
-        if waiter is None:
+        requests = self._request_count
+        if self._waiter is None and requests:  # the first may come before we wait for it
             self.unusual = True
             RequestHandler.data_received(self, data)
             self._amid_a_request()
@@ -123,7 +126,7 @@ class Protocol(RequestHandler):
         if len(data) > self._limits.max_header_bytes:
             self.unusual = True
         RequestHandler.data_received(self, data)
-        if waiter.done():
+        if self._request_count != requests:
             load.arrived += 1
         else:
             self._part_of_head(len(data))
@@ -163,6 +166,7 @@ class Protocol(RequestHandler):
         request = self._current_request
         if request is not None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
             request.content.set_exception(web.RequestPayloadError("not valid HTTP"))
+            request.content.feed_eof()  # nobody is to wait for the rest of it
 
     def _one_too_many(self) -> None:
         """Say so, and close: there is no room for another connection, and little to say it in."""
@@ -176,6 +180,8 @@ class Protocol(RequestHandler):
     # Patience ----------------------------------------------------------------------------------
 
     def _part_of_head(self, size: int) -> None:
+        if self._close or self._force_close:
+            return  # what comes now is not read any more
         self.unusual = True
         if self._heads != self._request_count:
             self._heads, self._head_bytes = self._request_count, 0
@@ -212,10 +218,15 @@ class Protocol(RequestHandler):
         if self._write_due_s <= now_s:
             taken = self._unread - self._wire.get_write_buffer_size()
             if taken < self._limits.min_bytes_per_s * self._limits.write_idle_s:
-                self._wire.abort()
+                self._reset()
                 return
             self._await_reader()
         self._arm()
+
+    def _reset(self) -> None:
+        """Or else the kernel would keep what is not read, and try for minutes to deliver it."""
+        self._wire.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, AT_ONCE)
+        self._wire.abort()
 
     def _head_is_late(self) -> None:
         if self._begun():
