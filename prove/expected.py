@@ -70,6 +70,8 @@ class Expect:
     """How long it asks to stay away."""
     recovers: bool = False
     """The second time that it is asked it answers well."""
+    again: bool = False
+    """Its connection broke before the caller saw anything of a stream: worth another trial."""
     elsewhere: bool | None = None
     """Whether the other endpoint may answer, where the fault says more than its class."""
     or_failure: str = ""
@@ -160,7 +162,9 @@ def _failed(expect: Expect, paired: bool) -> Expected:
     elsewhere = policy.elsewhere if expect.elsewhere is None else expect.elsewhere
     if paired and elsewhere:
         return Expected(WHOLE, frozenset(classes), ONCE, ONCE, frozenset(), expect.takes_s)
-    times = 2 if expect.recovers else max(POLICY[failure].alone for failure in classes)
+    times = (
+        2 if expect.recovers or expect.again else max(POLICY[failure].alone for failure in classes)
+    )
     pause_s = PAUSE_S if expect.asks_s is None else expect.asks_s
     within_s = expect.takes_s * times + pause_s * (times - 1)
     if expect.recovers:

@@ -19,7 +19,7 @@ class Fault:
     """None: it cannot happen in this form."""
     whole: Expect | None
     loud: bool = False
-    """It sends as fast as it can: one at a time, or the others would be late for it."""
+    """It sends as fast as it can: one at a time, when the others are done."""
     calls: int = 1
     """How often the upstream is called on, one after the other."""
     listens: bool = True
@@ -49,13 +49,15 @@ def blamed(failure: str) -> Expect:
     return Expect("stream_broken", begun=True, or_failure=failure, comes_last=True)
 
 
-UNBEGUN = Expect("stream_broken")
-CUT = (BROKEN, UNBEGUN)
+UNBEGUN = Expect("stream_broken", again=True)
+PARTIAL = Expect("stream_broken")
+"""Of an answer in one piece."""
+CUT = (BROKEN, PARTIAL)
 BAD = Expect("bad_success")
 SILENT = (Expect("silent", FIRST_TOKEN_S), Expect("silent", WHOLE_S))
 ENDLESS = (
     # Given up for the time that it takes, or for what it says.
-    Expect("stream_broken", FIRST_TOKEN_S, or_failure="silent"),
+    Expect("stream_broken", FIRST_TOKEN_S, or_failure="silent", again=True),
     Expect("bad_success", WHOLE_S, or_failure="silent"),
 )
 QUOTA_TEXT = "You exceeded your current quota, please check your plan and billing details."
@@ -232,7 +234,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("endless", "an event, or a body, without end", f.endless, *ENDLESS, loud=True),
     Fault("bad-utf8", "a byte that is no UTF-8", f.bad_utf8, BROKEN, BAD),
     # An answer that breaks
-    Fault("cut-unbegun", "cut before the first content", f.broken_before_content, *_both(UNBEGUN)),
+    Fault("cut-unbegun", "cut before the first content", f.broken_before_content, UNBEGUN, PARTIAL),
     Fault("cut-10", "cut at a tenth", f.broken_at(0.1), *CUT),
     Fault("cut-50", "cut in the middle", f.broken_at(0.5), *CUT),
     Fault("cut-90", "reset at nine tenths", f.broken_at(0.9, End.RESET), *CUT),
@@ -258,7 +260,7 @@ FAULTS: tuple[Fault, ...] = (
         "cut inside a tool call",
         f.broken_in_tool_call,
         Expect("stream_broken", begun=True, is_text=False),
-        UNBEGUN,
+        PARTIAL,
         tools=True,
     ),
     Fault(

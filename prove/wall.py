@@ -206,7 +206,7 @@ def run(short: bool, at_once: int, slack_s: float) -> Run:
         config = configuration(walls, up.address, nowhere)
         key = create_key(Path(folder) / "data", "wall")
         with gateway(Path(folder), config, keys) as running:
-            answers = asyncio.run(_all(running, walls, seen, prompt, key, at_once))
+            answers = asyncio.run(_all(running, walls, seen, prompt, key, at_once, short))
             done.alive = _is_alive(running, key)
             metrics = request("GET", f"{running.address}/metrics").body
             done.left_open = _left_open(up)
@@ -232,13 +232,14 @@ async def _all(
     prompt: str,
     key: str,
     at_once: int,
+    hurried: bool,
 ) -> dict[int, list[Raw]]:
-    quiet, loud = asyncio.Semaphore(at_once), asyncio.Semaphore(1)
+    width = asyncio.Semaphore(at_once)
     answers: dict[int, list[Raw]] = {}
 
     async def one(cell: Cell) -> None:
         form = ("stream" if cell.streamed else "whole") + "-tools" * cell.fault.tools
-        async with loud if cell.fault.loud else quiet:
+        async with width:
             answers[cell.number] = [
                 await ask(
                     running.address,
@@ -255,7 +256,17 @@ async def _all(
         if len(answers) % 100 == 0:
             print(f"wall: {len(answers)} of {len(walls)} cells", file=sys.stderr, flush=True)
 
-    await asyncio.gather(*(one(cell) for cell in walls))
+    async def loud() -> None:
+        for cell in walls:
+            if cell.fault.loud:
+                await one(cell)
+
+    quiet = [one(cell) for cell in walls if not cell.fault.loud]
+    if hurried:
+        await asyncio.gather(*quiet, loud())
+    else:
+        await asyncio.gather(*quiet)
+        await loud()
     return answers
 
 
