@@ -30,7 +30,7 @@ def check(data: bytes) -> None:
     if whole and worst is not None and (rates.cached_read or 0) <= (rates.input or 0):
         assert cost <= worst, "worse than the worst"
         most = affordable_output(rates, usage.input_tokens, worst)
-        if rates.input is not None and rates.output is not None:
+        if rates.input is not None and rates.output:
             assert most >= usage.output_tokens, "what can be paid cannot be afforded"
 
 
