@@ -343,6 +343,28 @@ def test_a_budget_caps_the_answer(affordable: int | None, cap: int | None, worst
     assert (offer.max_output_tokens, offer.worst_nano_usd) == (cap, worst)
 
 
+@pytest.mark.parametrize(
+    ("affordable", "cap", "worst"),
+    [
+        pytest.param(None, None, 1_920_022_000, id="no-budget"),
+        pytest.param(1_920_022_000, None, 1_920_022_000, id="enough-for-three-of-the-longest"),
+        pytest.param(30_022_000, 1_000, 30_022_000, id="enough-for-a-thousand-tokens-each"),
+        pytest.param(7_702_000, 256, 7_702_000, id="enough-for-the-least-of-each"),
+        pytest.param(7_701_999, None, 7_702_000, id="not-even-that"),
+    ],
+)
+def test_every_one_of_several_answers_is_paid_for(
+    affordable: int | None, cap: int | None, worst: int
+) -> None:
+    asked = ask(answers=3)
+    offers, rejected = offered(asked, view(MID, affordable_nano_usd=affordable))
+
+    assert [(of.max_output_tokens, of.worst_nano_usd) for of in offers] == (
+        [] if rejected else [(cap, worst)]
+    )
+    assert bool(rejected) == (affordable is not None and affordable < 7_702_000)
+
+
 def test_a_budget_below_the_least_answer_affords_none() -> None:
     expected = ("budget", "may cost 0.002582 USD, the budget has 0.002581999 left")
 

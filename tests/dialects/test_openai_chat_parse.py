@@ -75,6 +75,7 @@ def assistant(**fields: Any) -> dict[str, Any]:
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"stop": [1]}, "stop[0]"),
         ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name"),
         (

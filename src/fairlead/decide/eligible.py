@@ -377,22 +377,23 @@ def _charges(model: Model, question: Question) -> tuple[int | None, int | None, 
     most_input = padded(tokens)
     # Near the threshold of a tier the dearer one is assumed.
     rates = rates_on(model, view.today, most_input)
-    expected = expected_nano_usd(rates, tokens, task.output_tokens)
-    most_output = _most_output(model, question, most_input)
+    answers = request.answers
+    expected = expected_nano_usd(rates, tokens, task.output_tokens * answers)
+    most_output = _most_output(model, question, most_input) * answers
     worst = worst_nano_usd(rates, most_input, most_output)
     left = view.affordable_nano_usd
     if rates is None or left is None or worst is None or worst <= left or worst == 0:
         return expected, worst, None
     if request.max_output_tokens is None and request.operation == "chat":
-        cap = affordable_output(rates, most_input, left)
+        cap = affordable_output(rates, most_input, left) // answers
         if cap >= LEAST_ANSWER_TOKENS:
-            return expected, worst_nano_usd(rates, most_input, cap), cap
-        worst = worst_nano_usd(rates, most_input, LEAST_ANSWER_TOKENS)
+            return expected, worst_nano_usd(rates, most_input, cap * answers), cap
+        worst = worst_nano_usd(rates, most_input, LEAST_ANSWER_TOKENS * answers)
     return expected, worst, None
 
 
 def _most_output(model: Model, question: Question, most_input: int) -> int:
-    """The longest answer that can come back."""
+    """The longest that one answer can be."""
     request = question.request
     if request.operation == "embed":
         return 0

@@ -28,6 +28,8 @@ from fairlead.types.chat import (
 from fairlead.types.errors import BadRequest
 
 Positive = Annotated[int, Meta(ge=1)]
+Answers = Annotated[int, Meta(ge=1, le=128)]
+"""OpenAI's own limit: platform.openai.com/docs/api-reference/chat/create"""
 Named = Annotated[str, Meta(min_length=1)]
 Content = str | list[dict[str, Any]] | None
 
@@ -122,7 +124,7 @@ class WireRequest(Struct):
     response_format: WireFormat | None = None
     reasoning_effort: str | None = None
     metadata: dict[str, Any] | None = None
-    n: Positive | None = None
+    n: Answers | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     seed: int | None = None
@@ -191,6 +193,7 @@ def parse_request(body: bytes) -> Request:
         stream=bool(asked.stream),
         include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
         max_output_tokens=asked.max_completion_tokens or asked.max_tokens,
+        answers=asked.n or 1,
         temperature=asked.temperature,
         top_p=asked.top_p,
         top_k=asked.top_k,

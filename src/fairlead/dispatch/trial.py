@@ -316,14 +316,14 @@ class Trial:
         begins with the input), and a token for each frame with content."""
         task = self._errand.plan.task
         if not self._errand.request.stream:
-            return Usage(task.input_tokens, task.output_tokens)
+            return Usage(task.input_tokens, task.output_tokens * self._errand.request.answers)
         if self._status is None:
             return Usage(task.input_tokens, 0)
         frames, reported = self._decoder.content_frames, self._decoder.reported()
         request, attempt = self._errand.request, self._attempt
         most = attempt.max_output_tokens or request.max_output_tokens
         if most is not None:
-            frames = min(frames, most)  # there may be more frames than tokens
+            frames = min(frames, most * request.answers)  # there may be more frames than tokens
         # Some servers begin with a zero that means nothing yet.
         if reported is None or not reported.input_tokens:
             return Usage(task.input_tokens, frames)
