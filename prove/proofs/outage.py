@@ -35,8 +35,6 @@ AMPLIFICATION = 1.1
 REFUSED = re.compile(
     r'^fairlead_attempts_total{.*endpoint="at-first/first",failure="[a-z].*"} ([0-9]+)', re.M
 )
-SETTLED_S = 0.7
-"""So long after the last answer of the second, nobody turns to it any more."""
 GIVE_UP_S = 40.0
 PATIENCE = {"timeouts": {"first_token": "5s"}}
 ON_ITS_WAY_S = 0.25
@@ -47,11 +45,13 @@ ON_ITS_WAY_S = 0.25
 class Form:
     per_s: float
     healthy_s: float
+    settled_s: float
+    """So long after the last answer of the second, nobody turns to it any more."""
     outages_s: dict[str, float]
 
 
-LONG = Form(20.0, 10.0, {"503": 60.0, "silent": 60.0, "cut": 20.0, "refused": 20.0})
-SHORT = Form(60.0, 0.5, {"503": 3.0})
+LONG = Form(20.0, 10.0, 3.0, {"503": 60.0, "silent": 60.0, "cut": 20.0, "refused": 20.0})
+SHORT = Form(60.0, 0.5, 0.7, {"503": 3.0})
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ async def _prove(form: Form) -> dict[str, object]:
                 await asyncio.gather(*(callers.ask("both", True) for _ in range(10)))
                 load = asyncio.create_task(callers.load())
                 outages = {
-                    how: await _outage(how, form.healthy_s, lasts_s, callers)
+                    how: await _outage(how, form, lasts_s, callers)
                     for how, lasts_s in form.outages_s.items()
                 }
                 load.cancel()
@@ -213,11 +213,11 @@ async def _prove(form: Form) -> dict[str, object]:
     return _figures(outages, len(alone.seen) / world.asked_alone)
 
 
-async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) -> Outage:
+async def _outage(how: str, form: Form, lasts_s: float, callers: Callers) -> Outage:
     world = callers.world
-    _progress(f"{how}: well for {healthy_s:.0f} s, down for {lasts_s:.0f} s")
+    _progress(f"{how}: well for {form.healthy_s:.0f} s, down for {lasts_s:.0f} s")
     began_s, already = monotonic(), len(world.asked)
-    await asyncio.sleep(healthy_s)
+    await asyncio.sleep(form.healthy_s)
     refused = await _refused(callers)
     await world.fall_ill(how)
     ill_s = monotonic()
@@ -225,8 +225,8 @@ async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) 
     await world.recover()
     well_s, waiting = monotonic(), tuple(callers.asking)
     refused = (await _refused(callers) - refused) if how == "refused" else 0
-    await _until_all_are_back(world, well_s)
-    _progress(f"{how}: back after {monotonic() - well_s - SETTLED_S:.1f} s")
+    await _until_all_are_back(world, well_s, form.settled_s)
+    _progress(f"{how}: back after {monotonic() - well_s - form.settled_s:.1f} s")
     await asyncio.gather(*waiting)
     before = [one.by for one in world.asked if began_s <= one.at_s < ill_s - ON_ITS_WAY_S]
     during = [one.by for one in world.asked if ill_s <= one.at_s < well_s - ON_ITS_WAY_S]
@@ -247,11 +247,11 @@ async def _outage(how: str, healthy_s: float, lasts_s: float, callers: Callers) 
     )
 
 
-async def _until_all_are_back(world: World, well_s: float) -> None:
+async def _until_all_are_back(world: World, well_s: float, settled_s: float) -> None:
     """Until nobody has been answered by the second for a while; or it is clear that it fails."""
     while monotonic() < well_s + GIVE_UP_S:
-        recent = [one for one in world.asked[-500:] if one.at_s > monotonic() - SETTLED_S]
-        if monotonic() > well_s + SETTLED_S and recent and all(x.by == "first" for x in recent):
+        recent = [one for one in world.asked[-500:] if one.at_s > monotonic() - settled_s]
+        if monotonic() > well_s + settled_s and recent and all(x.by == "first" for x in recent):
             return
         await asyncio.sleep(0.1)
 

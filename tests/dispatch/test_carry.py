@@ -553,6 +553,28 @@ async def test_one_probe_decides_on_a_breaker(
         assert breaker(served, "a") == state
 
 
+async def test_who_waits_for_a_silent_endpoint_does_not_wait_as_long_as_an_answer_may_take(
+    up: Scripted, tmp_path: Path
+) -> None:
+    """An answer of a thousand tokens may take half an hour here: but not where others before it
+    were never heard of."""
+    up.on("a", GOOD, silent())
+    patience = Timeouts(connect_s=1.0, first_token_s=0.2, stall_s=5.0)
+    one = at(up, "a", timeouts=patience, expected_tokens_per_s=1.0)
+
+    async with serving(tmp_path, up, one, at(up, "b")) as served, asyncio.timeout(20):
+        await served.ask()
+        waiting = asyncio.create_task(served.ask(max_tokens=1_000))
+        await asyncio.to_thread(up.wait_for, "a", 2)
+        now_s = monotonic()
+        for number in range(200):
+            served.state.health.begin(("at-a/a", "env:KEY_A"), now_s + number)
+        got = await waiting
+
+    assert (got.text, got.attempts) == (canned.TEXT, 2)
+    assert [one.failure for one in served.exchanged()[1].attempts] == ["silent", ""]
+
+
 async def test_twins_share_by_what_they_have_in_hand(up: Scripted, tmp_path: Path) -> None:
     gate = Gate()
     up.on("a", (gate, *reply(GOOD.whole)))

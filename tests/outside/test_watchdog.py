@@ -107,6 +107,37 @@ async def test_the_deadline_bounds_every_patience(clock: Clock, watched: Watchdo
     assert watched.expired
 
 
+@pytest.mark.parametrize(
+    ("vain_from_s", "expires_s"),
+    [
+        pytest.param(0.0, 3.0, id="in vain from the start: at the first look"),
+        pytest.param(4.0, 6.0, id="in vain later: at the next"),
+        pytest.param(50.0, 10.0, id="never in vain: when it is due"),
+    ],
+)
+async def test_what_is_waited_for_in_vain_is_given_up(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, vain_from_s: float, expires_s: float
+) -> None:
+    task = asyncio.create_task(asyncio.Event().wait())
+    monkeypatch.setattr(asyncio, "current_task", lambda loop: task)
+    watchdog = Watchdog(clock, deadline_s=100.0)  # type: ignore[arg-type]
+    asked: list[tuple[str, str]] = []
+
+    def in_vain(about: tuple[str, str]) -> bool:
+        asked.append(about)
+        return clock.now_s >= vain_from_s
+
+    watchdog.doubt(3.0, in_vain, ("a", "b"))
+    watchdog.expect(10.0)
+    clock.advance_to(expires_s - 0.1)
+    assert not watchdog.expired
+
+    clock.advance_to(expires_s)
+
+    assert watchdog.expired
+    assert set(asked) == {("a", "b")}
+
+
 async def test_a_stopped_watchdog_is_silent(clock: Clock, watched: Watchdog) -> None:
     watched.stop()
     clock.advance_to(200.0)

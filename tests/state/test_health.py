@@ -275,6 +275,16 @@ def test_an_endpoint_that_was_never_asked_may_be() -> None:
 # Silence.
 
 
+@pytest.mark.parametrize("first_token_ms", [50.0, None], ids=["a stream", "in one piece"])
+def test_how_long_answers_take_is_learned_from_all(first_token_ms: float | None) -> None:
+    told = health()
+    told.observe(attempted(first_token_ms=first_token_ms, total_ms=60.0), START_S)
+    for number in range(20):
+        told.begin(KEY, START_S + number)
+
+    assert told.is_silent(KEY)
+
+
 def gone_silent(**changes: object) -> tuple[Health, float]:
     """After an answer and 20 attempts a second of which nothing is heard but ``changes``."""
     told, now_s = health(), START_S
@@ -293,6 +303,23 @@ def test_a_silent_endpoint_is_left_before_time_is_up() -> None:
     assert now_s == pytest.approx(START_S + 0.6)
     assert vitals(told, now_s).state == "open"
     assert not told.begin(KEY, now_s)
+    assert told.is_silent(KEY)
+
+
+@pytest.mark.parametrize("sign", ["a stream begins", "an answer", "a refusal"])
+def test_silent_it_is_until_it_is_heard_of(sign: str) -> None:
+    told, now_s = gone_silent()
+    assert not told.is_silent(OTHER_CREDENTIAL)
+    told.observe(attempted(failure="silent", status=None, total_ms=5000.0), now_s)
+    assert told.is_silent(KEY)
+    if sign == "a stream begins":
+        told.heard(KEY)
+    elif sign == "an answer":
+        told.observe(attempted(total_ms=5000.0), now_s)
+    else:
+        told.observe(attempted(failure="rate_limit", status=429), now_s)
+
+    assert not told.is_silent(KEY)
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,10 @@ class Trial:
         )
         if self._hold.durable is not AT_ONCE:
             await self._hold.durable
-        self._watchdog.expect(self._patience_s())
+        patience_s, first_s = self._patience_s(), attempt.endpoint.timeouts.first_token_s
+        if patience_s > first_s:
+            self._watchdog.doubt(first_s, state.health.is_silent, attempt.key)
+        self._watchdog.expect(patience_s)
         if errand.carried.sent_s is None:
             errand.carried.sent_s = monotonic()
 

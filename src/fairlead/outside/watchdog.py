@@ -1,8 +1,10 @@
 """A timer over one attempt: cancels its task when the next sign of life is overdue."""
 
 import asyncio
+from collections.abc import Callable
 
 FOREVER = float("inf")
+Key = tuple[str, str]
 
 
 class Watchdog:
@@ -13,11 +15,14 @@ class Watchdog:
     """
 
     __slots__ = (
+        "_about",
         "_armed_s",
         "_cancelling",
         "_cancels",
         "_deadline_s",
         "_due_s",
+        "_every_s",
+        "_in_vain",
         "_loop",
         "_task",
         "_timer",
@@ -36,6 +41,14 @@ class Watchdog:
         """How often others had cancelled the task before."""
         self._cancels = 0
         self.expired = False
+        self._every_s = FOREVER
+
+    _in_vain: Callable[[Key], bool]
+    _about: Key
+
+    def doubt(self, every_s: float, in_vain: Callable[[Key], bool], about: Key) -> None:
+        """Do not wait for what is due in a long time if waiting is in vain: ask that so often."""
+        self._every_s, self._in_vain, self._about = every_s, in_vain, about
 
     def expect(self, within_s: float) -> None:
         """The next sign of life is due in ``within_s``, and before the deadline in any case."""
@@ -77,7 +90,9 @@ class Watchdog:
 
     def _arm(self) -> None:
         self._armed_s = self._due_s
-        self._timer = self._loop.call_at(self._due_s, self._look)
+        if self._every_s != FOREVER:
+            self._armed_s = min(self._due_s, self._loop.time() + self._every_s)
+        self._timer = self._loop.call_at(self._armed_s, self._look)
 
     def _take_back(self) -> None:
         """More than one, where whatever was awaited finished just then and swallowed the first."""
@@ -90,7 +105,8 @@ class Watchdog:
         self._timer = None
         if self._due_s == FOREVER:
             return
-        if self._loop.time() < self._due_s:
+        in_vain = self._every_s != FOREVER and self._in_vain(self._about)
+        if self._loop.time() < self._due_s and not in_vain:
             self._arm()
         elif self._task is not None:
             self.expired = True

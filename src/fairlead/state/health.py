@@ -176,11 +176,15 @@ class Health:
             elif record.silence.begins(now_s):
                 # This one goes as well: it was promised nothing better.
                 record.breaker.fall_silent(now_s, self._dice())
-                record.silence.heard()
                 self._touch(key, record, now_s)
-        if self._loads and may and key in self._loads:
+        if self._loads and key in self._loads:
             self._loads[key].in_hand += 1
         return may
+
+    def is_silent(self, key: Key) -> bool:
+        """Whether it has fallen silent and was not heard of since."""
+        record = self._records.get(key)
+        return record is not None and record.silence.is_noticed
 
     def keeps_out(self, key: Key, now_s: float) -> bool:
         """Whether ``begin`` would say no."""
@@ -270,13 +274,12 @@ class Health:
         return record is not None and record.breaker.state(now_s) == "half_open"
 
     def _weigh(self, load: Load, attempted: Attempted, now_s: float) -> None:
-        kept_back = not attempted.id and attempted.failure == Failure.OVERLOADED
-        if not kept_back and load.in_hand:
-            load.in_hand -= 1
+        load.in_hand -= load.in_hand > 0
         if attempted.failure in RULES and RULES[Failure(attempted.failure)].trips_breaker:
             load.saw(FAILED_MS, now_s, leaps=True)
-        elif attempted.first_token_ms is not None and attempted.failure == "":
+        elif attempted.failure == "":
             first_ms, total_ms = attempted.first_token_ms, attempted.total_ms
+            first_ms = total_ms if first_ms is None else first_ms
             load.saw(first_ms, now_s, leaps=first_ms < AT_ONCE_SHARE * total_ms)
 
     def _answered(
@@ -291,8 +294,8 @@ class Health:
         record.judge(True, now_s)
         record.gates_in_a_row = 0
         record.pace(attempted)
-        if attempted.first_token_ms is not None:
-            record.silence.answered(attempted.first_token_ms / 1000)
+        first_ms = attempted.first_token_ms
+        record.silence.answered((attempted.total_ms if first_ms is None else first_ms) / 1000)
         retirement = self._retired.get(attempted.endpoint)
         if retirement is not None and began_s >= retirement.since_s:
             del self._retired[attempted.endpoint]

@@ -17,7 +17,7 @@ FADES = 0.02
 class Silence:
     """Of one endpoint with one credential. Times are monotonic seconds."""
 
-    __slots__ = ("_since_s", "_slow_s", "_unheard")
+    __slots__ = ("_since_s", "_slow_s", "_unheard", "is_noticed")
 
     def __init__(self) -> None:
         self._unheard = 0
@@ -26,22 +26,26 @@ class Silence:
         """When the first of them began."""
         self._slow_s: float | None = None
         """How long answers took to begin of late, at worst; None until one did."""
+        self.is_noticed = False
 
     def begins(self, now_s: float) -> bool:
-        """Another attempt begins. Whether it has been silent for too long by now."""
+        """Another attempt begins. Whether silence is noticed by it."""
         self._unheard += 1
         if self._unheard == 1:
             self._since_s = now_s
             return False
         if self._unheard <= CROWD or self._slow_s is None:
             return False
-        return now_s - self._since_s > max(TIMES_AS_SLOW * self._slow_s, LEAST_S)
+        if now_s - self._since_s <= max(TIMES_AS_SLOW * self._slow_s, LEAST_S):
+            return False
+        self._unheard, self.is_noticed = 0, True
+        return True
 
     def heard(self) -> None:
-        self._unheard = 0
+        self._unheard, self.is_noticed = 0, False
 
     def answered(self, first_s: float) -> None:
-        self._unheard = 0
+        self._unheard, self.is_noticed = 0, False
         slow_s = self._slow_s
         if slow_s is None or first_s > slow_s:
             self._slow_s = first_s
