@@ -274,6 +274,25 @@ def test_a_caller_who_left(tmp_path: Path) -> None:
     assert "cancelled: 499" in looked_up(kept(tmp_path / "data", gone), "r1")
 
 
+@pytest.mark.parametrize(
+    ("first_token_ms", "done"), [(9.0, "went on with the answer"), (None, "answered")]
+)
+def test_who_went_on_with_an_answer_that_broke_is_told(
+    tmp_path: Path, first_token_ms: float | None, done: str
+) -> None:
+    broke = attempted(failure="stream_broken", message="it broke", first_token_ms=first_token_ms)
+    other = attempted(failure="cancelled", message="said something else than was said before")
+    attempts = (broke, other, attempted(endpoint="acme/flagship"))
+
+    lines = looked_up(kept(tmp_path / "data", exchanged(attempts=attempts)), "r1", 160)
+
+    told = "\n".join(lines)
+    assert "stream_broken (200): it broke" in told
+    assert "cancelled (200): said something else than was said before" in told
+    [last] = [line for line in lines if line.endswith(done)]
+    assert "acme/flagship" in last
+
+
 def test_a_record_as_json_has_the_plan_and_the_attempts(folder: Folder) -> None:
     stream = io.StringIO()
     for request_id in ("019abc45de01", "019abc45de02"):

@@ -33,7 +33,7 @@ from fairlead.state.keys import LOCAL
 from fairlead.state.windows import windows_at
 from fairlead.types.catalog import Catalog
 from fairlead.types.decision import View
-from fairlead.types.errors import NotFound
+from fairlead.types.errors import Failure, NotFound
 from fairlead.types.facts import Attempted
 
 LoadCatalog = Callable[[Path | None], Catalog]
@@ -180,6 +180,7 @@ def _asked(entry: Entry, timezone: tzinfo | None) -> list[tuple[str, str]]:
 
 def _attempts(attempts: tuple[Attempted, ...], gap: int) -> Table:
     made = table(gap, ("", "endpoint"), ("after", "took", "cost"), "result")
+    broke = False
     for place, each in enumerate(attempts, 1):
         endpoint = Text(printable(each.endpoint))
         if each.credential:
@@ -190,14 +191,15 @@ def _attempts(attempts: tuple[Attempted, ...], gap: int) -> Table:
             Text(duration(each.began_ms)),
             Text(duration(each.total_ms)),
             Text(charge(each.cost_nano_usd)),
-            _became(each),
+            _became(each, "went on with the answer" if broke else "answered"),
         )
+        broke |= each.failure == Failure.STREAM_BROKEN and each.first_token_ms is not None
     return made
 
 
-def _became(attempted: Attempted) -> Text:
+def _became(attempted: Attempted, done: str) -> Text:
     if not attempted.failure:
-        return Text("answered", "green")
+        return Text(done, "green")
     status = "" if attempted.status is None else f" ({attempted.status})"
     text = Text(f"{attempted.failure}{status}", "red")
     return text.append(f": {printable(attempted.message)}" if attempted.message else "", "dim")

@@ -32,6 +32,8 @@ MAX_ANSWER_BYTES = 64 << 20
 WINDOW = 1 << 20
 """Bytes of an answer that are kept while it streams: what is longer is not gone on with if its
 stream breaks."""
+KEPT = 64 << 20
+"""Of all answers together, about: each new one may keep its share of it."""
 MAX_ERROR_BYTES = 256 << 10
 ERROR_BODY_S = 2.0
 """How long an error's body may take: its status has said what matters, and another waits."""
@@ -67,6 +69,7 @@ class Trial:
         self._first_s: float | None = None
         if errand.plan.rescue and errand.request.stream:
             self._read = []
+            self._room = min(WINDOW, KEPT // (state.ledger.open_holds + 1))
         self._end: End | None = None
         self._error: UpstreamError | None = None
         self._refused: UpstreamError | None = None
