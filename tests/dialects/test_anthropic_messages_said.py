@@ -1,6 +1,5 @@
 """An Anthropic stream that broke off: what its caller has, and how it is gone on with."""
 
-import msgspec
 import pytest
 
 from dialects.anthropic_cases import (
@@ -25,13 +24,13 @@ TEXT = opened(type="text", text="")
 NOT_PLAIN = Said(plain=False)
 
 
-@pytest.mark.parametrize("count", range(OPEN, len(FRAMES) - 1))
+@pytest.mark.parametrize("count", range(OPEN, len(FRAMES) - 2))
 def test_another_attempt_goes_on_after_every_frame(count: int) -> None:
     passed = b"".join(FRAMES[:count])
     said = ANTHROPIC_MESSAGES.said(passed)
     rest = canned.TEXT.removeprefix(said.text)
     encoder = ANTHROPIC_MESSAGES.encoder(STREAM, REPLY)
-    end = said.last or End("stop", Usage(9, 5))
+    end = End("stop", Usage(9, 5))
 
     added = [encoder.encode(Resumed(passed))]
     added += [encoder.encode(event) for event in ([TextDelta(rest)] if rest else [])]
@@ -42,12 +41,19 @@ def test_another_attempt_goes_on_after_every_frame(count: int) -> None:
     assert (message["id"], message["stop_reason"]) == ("msg_canned", "end_turn")
 
 
-def test_only_the_last_frame_is_missing_once_the_reason_was_passed_on() -> None:
-    said = ANTHROPIC_MESSAGES.said(b"".join(FRAMES[:-1]))
+@pytest.mark.parametrize("relay", [True, False])
+@pytest.mark.parametrize("count", range(1, len(FRAMES)))
+def test_the_end_is_known_once_its_reason_is(count: int, relay: bool) -> None:
+    decoder = ANTHROPIC_MESSAGES.decoder(STREAM, relay)
+    decoder.feed(b"".join(FRAMES[:count]))
 
-    assert said.last
-    assert msgspec.json.decode(said.last.data.split(b"data: ")[1]) == {"type": "message_stop"}
-    assert said == Said(canned.TEXT, last=End("stop", None, data=said.last.data))
+    end = decoder.ending()
+
+    if count < len(FRAMES) - 1:
+        assert end is None
+    else:
+        last = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+        assert end == End("stop", Usage(120, 30, 100), data=last if relay else b"")
 
 
 @pytest.mark.parametrize("end", [b"", frame("content_block_stop", index=0)])

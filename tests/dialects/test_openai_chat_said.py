@@ -35,6 +35,22 @@ def test_another_attempt_goes_on_after_every_frame(count: int) -> None:
     assert added.endswith(DONE)
 
 
+@pytest.mark.parametrize("relay", [True, False])
+@pytest.mark.parametrize("count", range(1, len(FRAMES)))
+def test_the_end_is_known_once_its_reason_is(count: int, relay: bool) -> None:
+    decoder = OPENAI_CHAT.decoder(STREAM, relay)
+    decoder.feed(b"".join(FRAMES[:count]))
+
+    end = decoder.ending()
+
+    if count <= TEXT_FRAMES:
+        assert end is None
+    else:
+        assert end
+        assert (end.reason, end.usage is not None) == ("stop", count > TEXT_FRAMES + 1)
+        assert end.data == (b"".join((*FRAMES[TEXT_FRAMES:count], DONE)) if relay else b"")
+
+
 def test_a_tool_call_may_follow() -> None:
     encoder = OPENAI_CHAT.encoder(STREAM, REPLY)
     encoder.encode(Resumed(FRAMES[0]))

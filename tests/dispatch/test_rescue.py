@@ -26,6 +26,8 @@ FRAMES = {"openai_chat": OPENAI["text"].frames, "anthropic_messages": ANTHROPIC[
 FIRST_TEXT = {"openai_chat": 2, "anthropic_messages": 4}
 """The frames up to the first text."""
 DIALECTS = tuple(PATHS)
+PLAIN = frozenset({"system", "stream", "sampling"})
+PREFILL = PLAIN | {"prefill"}
 ASKED: Mapping[str, Any] = {
     "model": LIST,
     "stream": True,
@@ -141,14 +143,35 @@ async def test_another_endpoint_goes_on_where_the_first_broke_off(
     assert text_of(got, caller) == TEXT
     [fact] = served.exchanged()
     assert (fact.outcome, fact.finish, fact.code) == ("ok", "stop", "")
-    only_the_last_frame = (
-        first == caller == "anthropic_messages" and place == len(FRAMES[first]) - 1
-    )
-    then = [] if only_the_last_frame else [("", "provider_usage")]
     assert [(one.failure, one.basis) for one in fact.attempts] == [
         ("stream_broken", "partial_estimate"),
-        *then,
+        ("", "provider_usage"),
     ]
+
+
+@pytest.mark.parametrize("caller", DIALECTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("can", [PLAIN, PREFILL], ids=["again", "prefill"])
+async def test_what_was_said_to_its_end_needs_nobody_else(
+    up: Scripted, tmp_path: Path, caller: str, dialect: str, can: Any
+) -> None:
+    """Its reason to end was told. Given the text to go on with, a model might well find more."""
+    seen = Gate()
+    frames = FRAMES[dialect]
+    up.on("a", broken(dialect, len(frames) - 1, seen))
+
+    async with serving(tmp_path, up, at(up, "a", dialect, can=can)) as served:
+        got = await ask(served, seen, caller)
+
+    assert text_of(got, caller) == TEXT
+    [fact] = served.exchanged()
+    assert (fact.outcome, fact.finish, len(fact.attempts)) == ("ok", "stop", 1)
+    [one] = fact.attempts
+    assert (one.failure, one.basis, one.usage and one.usage.output_tokens) == (
+        "stream_broken",
+        "partial_estimate",
+        30,
+    )
 
 
 @pytest.mark.parametrize("end", End)
@@ -174,7 +197,7 @@ async def test_a_model_that_continues_is_given_what_was_said(
     seen = Gate()
     up.on("a", gave_up(first, place, seen))
     up.on("b", going_on(TEXT, second))
-    continues = at(up, "b", second, can=frozenset({"system", "stream", "sampling", "prefill"}))
+    continues = at(up, "b", second, can=PREFILL)
 
     async with serving(tmp_path, up, at(up, "a", first), continues) as served:
         got = await ask(served, seen, caller)
@@ -183,9 +206,6 @@ async def test_a_model_that_continues_is_given_what_was_said(
     turns = [asked.json["messages"][-1] for asked in up.asked("b")]
     assert [turn["role"] for turn in turns] == ["assistant"] * len(turns)
     assert all(TEXT.startswith(turn["content"]) for turn in turns)
-
-
-PREFILL = frozenset({"system", "stream", "sampling", "prefill"})
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

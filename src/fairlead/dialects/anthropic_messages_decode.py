@@ -52,6 +52,8 @@ COUNT = msgspec.json.Decoder(WireCount)
 KIND = msgspec.json.Decoder(Kind)
 ANY = msgspec.json.Decoder()
 
+LAST = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
 EMPTY_AT_START = frozenset({"text", "thinking"})
 """Blocks that open before anything of them is known; content comes with their deltas."""
 
@@ -91,6 +93,9 @@ class _Stream:
 
     def reported(self) -> Usage | None:
         return neutral_usage(self._usage)
+
+    def ending(self) -> End | None:
+        raise NotImplementedError
 
     def _take(self, frames: Sequence[Frame]) -> Sequence[Event]:
         raise NotImplementedError
@@ -169,6 +174,10 @@ class RelayStream(_Stream):
         elif data:
             _read(ANY, data)
         return False
+
+    def ending(self) -> End | None:
+        """Its reason was passed on: the vendor sends nothing but this frame after it."""
+        return self._end(self._reason(), LAST) if self._stop.stop_reason else None
 
     def _reason(self) -> FinishReason:
         """A reason that we have no word for is passed on in the vendor's own frame."""
@@ -250,10 +259,14 @@ class TranslatedStream(_Stream):
 
     def message_stop(self, _: bytes) -> Event:
         self._check_begun()
-        reason = FINISH.get(self._stop.stop_reason or "")
-        if reason is None:
+        end = self.ending()
+        if end is None:
             raise _broken(f"The endpoint's answer ended with reason {self._stop.stop_reason!r}.")
-        return self._end(_with_tools(reason, self._tool_count > 0))
+        return end
+
+    def ending(self) -> End | None:
+        reason = FINISH.get(self._stop.stop_reason or "")
+        return None if reason is None else self._end(_with_tools(reason, self._tool_count > 0))
 
     def error(self, data: bytes) -> None:
         self._error(data)
@@ -295,6 +308,9 @@ class Whole:
         self._body: list[bytes] = []
 
     def reported(self) -> None:
+        return None
+
+    def ending(self) -> None:
         return None
 
     def feed(self, data: bytes) -> Sequence[Event]:

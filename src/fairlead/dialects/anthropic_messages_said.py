@@ -6,28 +6,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fairlead.dialects.anthropic_messages_wire import FINISH
 from fairlead.dialects.dialect import Said
 from fairlead.dialects.sse import Frames
 from fairlead.dialects.wire import UNDECODABLE
-from fairlead.types.chat import End
 from fairlead.types.errors import UpstreamError
-
-LAST = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 _ANY = msgspec.json.Decoder(dict[str, Any])
 
 
 def said(passed: bytes) -> Said:
-    """Plain is text blocks alone. A message whose reason to stop was passed on only lacks its last
-    frame: the vendor sends nothing between the two."""
+    """Plain is text blocks alone."""
     seen = seen_in(passed)
-    if seen is None:
-        return Said(plain=False)
-    last = None
-    if seen.stop_reason:
-        last = End(FINISH.get(seen.stop_reason, "stop"), None, data=LAST)
-    return Said("".join(seen.texts), last=last)
+    return Said(plain=False) if seen is None else Said("".join(seen.texts))
 
 
 class Seen(Struct):
@@ -36,7 +26,6 @@ class Seen(Struct):
     texts: list[str] = []
     open: list[bool] = []
     """A member a block: whether it was not stopped yet."""
-    stop_reason: str = ""
 
 
 def seen_in(passed: bytes) -> Seen | None:
@@ -59,8 +48,7 @@ def _take(seen: Seen, frame: dict[str, Any]) -> bool:
     if kind == "message_start":
         return not (seen.open or frame["message"].get("content")) if "message" in frame else False
     if kind == "message_delta":
-        seen.stop_reason = frame.get("delta", {}).get("stop_reason") or seen.stop_reason
-        return isinstance(seen.stop_reason, str) and not any(seen.open)
+        return not any(seen.open)
     if kind == "content_block_start":
         if index != len(seen.open) or any(seen.open):
             return False

@@ -37,8 +37,6 @@ class Said(Struct, frozen=True):
     text: str = ""
     plain: bool = True
     """Nothing but one text, and nothing that is not understood: another attempt can go on."""
-    last: End | None = None
-    """The only frame still missing, where the answer's reason to end was passed on already."""
 
 
 class Decoder(Protocol):
@@ -53,6 +51,10 @@ class Decoder(Protocol):
 
     def reported(self) -> Usage | None:
         """What a stream has said so far that it used; None where it has said nothing."""
+        ...
+
+    def ending(self) -> End | None:
+        """The end of a stream that has said why it ends, and whose last frames did not come."""
         ...
 
     def feed(self, data: bytes) -> Sequence[Event]: ...

@@ -180,6 +180,9 @@ class _Stream:
     def reported(self) -> Usage | None:
         return self._progress.usage
 
+    def ending(self) -> End | None:
+        return self._end(DONE) if self._progress.is_complete() else None
+
     def _read(self, frames: Iterable[Frame]) -> list[Event]:
         raise NotImplementedError
 
@@ -370,6 +373,9 @@ class _Whole:
         self._pieces: list[bytes] = []
 
     def reported(self) -> None:
+        return None
+
+    def ending(self) -> None:
         return None
 
     def feed(self, data: bytes) -> Sequence[Event]:

@@ -111,6 +111,9 @@ class _Decoder:
     def reported(self) -> None:
         return None
 
+    def ending(self) -> None:
+        return None
+
     def feed(self, data: bytes) -> Sequence[Event]:
         self._pieces.append(data)
         return ()

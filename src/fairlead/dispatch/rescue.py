@@ -59,7 +59,7 @@ class Rescue:
         tried: Tried,
         broken: Trial,
     ) -> None:
-        said, self._passed = _delivered(broken, errand)
+        said, self._passed, self._end = _delivered(broken, errand)
         self._errand, self._health, self._try, self._dice = errand, health, try_, dice
         self._went = [Went(Leg(tried.attempt), tried.error)]
         self._aside: list[SetAside] = []
@@ -74,10 +74,10 @@ class Rescue:
 
     async def events(self) -> AsyncGenerator[Event]:
         """The rest of the answer. Raises UpstreamError where nobody can say it."""
-        if self._open and self._said.last is not None:
+        if self._open and self._end is not None:
             # Everything was said, and why it ends.
-            self._errand.carried.end = self._said.last
-            yield self._said.last
+            self._errand.carried.end = self._end
+            yield self._end
             return
         while (leg := await self._next()) is not None:
             tokens = self._tokens if leg.prefill else 0
@@ -169,16 +169,18 @@ class Rescue:
         return new
 
 
-def _delivered(broken: Trial, errand: Errand) -> tuple[Said, bytes]:
-    """What the caller has, and its bytes where they were passed on as they came."""
-    events = broken.said()
-    if events is None:
-        return Said(plain=False), b""
+def _delivered(broken: Trial, errand: Errand) -> tuple[Said, bytes, End | None]:
+    """What the caller has, its bytes where they were passed on as they came, and the end where only
+    that is missing."""
+    said = broken.said()
+    if said is None:
+        return Said(plain=False), b"", None
+    events, end = said
     passed = b"".join([event.data for event in events if isinstance(event, Passed)])
     if passed:
-        return DIALECTS[errand.request.dialect].said(passed), passed
+        return DIALECTS[errand.request.dialect].said(passed), passed, end
     text = "".join([event.text for event in events if isinstance(event, TextDelta)])
-    return Said(text, all(isinstance(event, Begin | TextDelta) for event in events)), b""
+    return Said(text, all(isinstance(event, Begin | TextDelta) for event in events)), b"", end
 
 
 def _usage(usage: Usage | None, tokens: int) -> Usage | None:

@@ -215,9 +215,10 @@ class Trial:
                 self._errand.carried.first_token_s = self._first_s
         return alive
 
-    def said(self) -> list[Event] | None:
-        """All events of a stream that broke, again; None where they were not kept. Only what was
-        read is kept, which costs next to nothing: the same bytes give the same events."""
+    def said(self) -> tuple[list[Event], End | None] | None:
+        """All events of a stream that broke, again, and its end where that was as good as told;
+        None where they were not kept. Only what was read is kept, which costs next to nothing: the
+        same bytes give the same events."""
         if self._read is None:
             return None
         request, events = self._errand.request, list[Event]()
@@ -226,7 +227,7 @@ class Trial:
         with suppress(UpstreamError):
             for data in self._read:
                 events += decoder.feed(data)
-        return events
+        return events, decoder.ending()
 
     async def _refusal(self) -> UpstreamError:
         """What the endpoint said instead of an answer; as much of it as comes in time."""
