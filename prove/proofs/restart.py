@@ -44,7 +44,6 @@ BETWEEN_S = 0.5
 """Between a takeover and the next."""
 TOLD = "^reloaded|stays in force"
 """What a process prints once it has read its file."""
-NEARLY = 0.9
 FAILS = 0.03
 """So many first attempts do."""
 MOST_OUTPUT = 900
@@ -119,7 +118,7 @@ class Callers:
     live: int = 0
     """Streams of which some has come, and not all."""
     full: asyncio.Event = field(default_factory=asyncio.Event)
-    """Nearly all that there may be are live; one that has ended is followed by the next at once."""
+    """As many are live as there must be when a process takes over."""
     streams: int = 0
     wholes: int = 0
     over_budget: set[int] = field(default_factory=set)
@@ -136,7 +135,7 @@ class Callers:
         kept = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         fresh = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
         async with kept, fresh, asyncio.TaskGroup() as group:
-            for each in range(self.scale.streams):
+            for each in range(self.scale.streams + self.scale.streams // 4):
                 group.create_task(self._stream_on((kept, fresh)[each % 2]))
             while not self.stop.is_set():
                 group.create_task(self._whole(self.dice.choice((kept, fresh))))
@@ -197,10 +196,8 @@ class Callers:
 
     def _lives(self, more: int) -> None:
         self.live += more
-        if self.live >= self.scale.streams * NEARLY:
+        if self.live >= self.scale.streams:
             self.full.set()
-        else:
-            self.full.clear()
 
     def _whole_is(self, number: int, body: bytes, words: str) -> None:
         self.wholes += 1
@@ -276,11 +273,13 @@ async def _run(
 ) -> dict[str, int]:
     callers.address = processes.last.address
     load = asyncio.create_task(callers.load())
-    fewest = scale.streams
+    fewest = 2 * scale.streams
     try:
         for done in range(1, scale.restarts + 1):
-            full = asyncio.ensure_future(callers.full.wait())
-            await asyncio.wait((load, full), return_when=asyncio.FIRST_COMPLETED)
+            while callers.live < scale.streams and not load.done():
+                callers.full.clear()
+                full = asyncio.ensure_future(callers.full.wait())
+                await asyncio.wait((load, full), return_when=asyncio.FIRST_COMPLETED)
             fewest = min(fewest, callers.live)
             await to_thread(processes.start)
             await asyncio.sleep(BETWEEN_S)
@@ -376,7 +375,7 @@ def _figures(
     must_be_0 = ["cut", "lost", "failed_requests", "upstreams_left", "ledger_gaps"]
     must_be_0 += ["balance_differs", "budget_over_nano_usd", "exits_not_0"]
     must_be_0 += ["reload_failures", "reloads_wrong"]
-    enough = found["fewest_live"] >= scale.streams * NEARLY and bool(callers.over_budget)
+    enough = found["fewest_live"] >= scale.streams and bool(callers.over_budget)
     return {**figures, "ok": enough and not any(figures[name] for name in must_be_0)}
 
 

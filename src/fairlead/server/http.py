@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, suppress
 from time import monotonic, time
 from typing import cast
 
@@ -56,7 +56,6 @@ class Listener:
         self._admin = admin
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._idle = asyncio.Event()
         self.in_flight = 0
         self.leaving = self.draining = self._handed_over = False
         self._hosts: set[str] = set()
@@ -106,30 +105,27 @@ class Listener:
         ``window_s``, or until ``cut`` is set; then end it in an error and close."""
         self.leaving = True
         cut = asyncio.Event() if cut is None else cut
+        if delay_s and not self._handed_over:
+            await _until(cut, delay_s)
+        until_s = monotonic() + window_s
         if self._handed_over:
-            await self._until_alone(window_s, cut)
-        elif delay_s:
-            await _any_of(delay_s, cut)
+            await _while(self._answers, until_s, cut)
         self.draining = True
         for site in list(self._runner.sites):
             await site.stop()
         await asyncio.sleep(0)  # what has been read is now being served
         for connection in self._server.protocols():
             connection.leave()
-        self._idle.clear()
-        if self.in_flight:
-            await _any_of(window_s, cut, self._idle)
-        if self.in_flight:
-            for connection in self._server.protocols():
-                connection.cut(CUT)
-            await _any_of(CUT_S, self._idle)
+        await _while(self._answers, until_s, cut)
+        for connection in self._server.protocols():
+            connection.cut(CUT)
+        await _while(lambda: bool(self.in_flight), monotonic() + CUT_S, asyncio.Event())
         await self._runner.cleanup()
         self.load.stop()
 
-    async def _until_alone(self, window_s: float, cut: asyncio.Event) -> None:
-        until_s = monotonic() + window_s
-        while self._server.connections and monotonic() < until_s and not cut.is_set():
-            await _any_of(LOOK_S, cut)
+    def _answers(self) -> bool:
+        """Whether an answer is still on its way, awaited by its caller or not."""
+        return bool(self._server.connections or self._replays.going_on)
 
     def _request(
         self,
@@ -184,8 +180,6 @@ class Listener:
             response = self._failure(request, error, request_id)
         finally:
             self.in_flight -= 1
-            if self.leaving and not self.in_flight:
-                self._idle.set()
         if self.leaving and (self.draining or not response.prepared):
             # What has been promised before is kept, for as long as there is time.
             response.force_close()
@@ -283,11 +277,11 @@ class Listener:
         return response
 
 
-async def _any_of(within_s: float, *events: asyncio.Event) -> None:
-    """Until one of them is set, for so long at most."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
+async def _while(going_on: Callable[[], bool], until_s: float, cut: asyncio.Event) -> None:
+    while going_on() and monotonic() < until_s and not cut.is_set():
+        await _until(cut, LOOK_S)
+
+
+async def _until(event: asyncio.Event, within_s: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), within_s)

@@ -48,6 +48,11 @@ class Replays:
         headers = {**kept.headers, "x-fairlead-replayed": kept.request_id}
         return Answer(headers, kept.body, _nothing() if kept.streamed else None)
 
+    @property
+    def going_on(self) -> int:
+        """Answers under way, some of them without their callers."""
+        return len(self._recordings)
+
     async def close(self) -> None:
         """Stop what is still answered without its caller; it settles."""
         tasks = [recording.task for recording in self._recordings]
