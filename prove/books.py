@@ -75,6 +75,13 @@ class Books:
     def balances_that_differ(self) -> int:
         return self._count(UNEQUAL)
 
+    def journal_differs_nano_usd(self) -> int:
+        """By how much the journal's costs, which people look at, are not the ledger's."""
+        return self._count(
+            "SELECT abs((SELECT coalesce(sum(nano), 0) FROM settle)"
+            " - (SELECT coalesce(sum(cost_nano), 0) FROM exchange))"
+        )
+
     def key_ids(self) -> dict[str, str]:
         """By name."""
         return {name: key_id for key_id, name in self.read("SELECT id, name FROM access_key")}

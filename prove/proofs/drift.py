@@ -288,10 +288,12 @@ def _figures(
         **compared,
         "not_settled": books.open_intents(),
         "balance_differs": books.balances_that_differ(),
+        "journal_differs_nano_usd": books.journal_differs_nano_usd(),
         **left,
         "slowest_close_ms": round(max(closing_ms)),
         "closed_late": sum(ms > CLOSED_S * 1000 for ms in closing_ms),
     }
-    must_be_0 = ("drift_nano_usd", "unexplained", "not_settled", "balance_differs", "closed_late")
+    must_be_0 = ("drift_nano_usd", "unexplained", "not_settled", "balance_differs")
+    must_be_0 += ("journal_differs_nano_usd", "closed_late")
     ok = len(callers.left_s) > len(wall.lots) // 5
     return {**figures, "ok": ok and not any(figures[name] for name in (*must_be_0, *left))}

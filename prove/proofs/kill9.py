@@ -30,6 +30,10 @@ SEED = 9
 PER_S = 100.0
 LIFE_S = (0.0, 1.0)
 FIRST_NUMBER = 1000
+KEYED = 0.2
+"""Of the requests, have an idempotency-key."""
+AGAIN = 5
+"""Answers of the life before that are asked for once more."""
 DIALECTS = {"openai": "openai_chat", "anthropic": "anthropic_messages"}
 SPOKEN = [
     ("/v1/chat/completions", b"data: [DONE]\n\n"),
@@ -68,6 +72,17 @@ class Wall:
         return gate
 
 
+@dataclass(frozen=True)
+class Keyed:
+    """A request with an idempotency-key, and its answer."""
+
+    number: int
+    path: str
+    data: str
+    head: Mapping[str, str]
+    told: bytes
+
+
 @dataclass
 class Callers:
     """What callers sent and saw."""
@@ -80,6 +95,9 @@ class Callers:
     """Request ids of the answers whose end was seen, with their numbers."""
     refused: Counter[int] = field(default_factory=Counter)
     """Anything but a 200, by status."""
+    again: list[Keyed] = field(default_factory=list)
+    """Answers in one piece to ask for once more."""
+    replayed: Counter[str] = field(default_factory=Counter)
     kill: Callable[[], None] | None = None
     """For whoever sees the next end."""
 
@@ -90,6 +108,9 @@ class Callers:
             loop = asyncio.get_running_loop()
             end_s, next_s, asking = loop.time() + life_s, loop.time(), []
             self.kill = None
+            again, self.again = self.again[-AGAIN:], []
+            for one in again:
+                asking.append(asyncio.create_task(self._ask_again(session, running.address, one)))
             while next_s < end_s or (at_an_end and running.process.returncode is None):
                 asking.append(asyncio.create_task(self._ask(session, running.address)))
                 next_s += self.dice.expovariate(PER_S)
@@ -112,9 +133,11 @@ class Callers:
             "stream": streams,
         }
         head = {"authorization": f"Bearer {self.keys[name]}", "content-type": "application/json"}
-        told = b""
+        if keyed := self.dice.random() < KEYED:
+            head["idempotency-key"] = str(number)
+        data, told = json.dumps(body), b""
         try:
-            async with session.post(address + path, data=json.dumps(body), headers=head) as got:
+            async with session.post(address + path, data=data, headers=head) as got:
                 if got.status != 200:
                     self.refused[got.status] += 1
                     return
@@ -124,8 +147,18 @@ class Callers:
                         self._acknowledged(number, got)
                 if not streams:
                     self._acknowledged(number, got)
+                    if keyed:
+                        self.again.append(Keyed(number, path, data, head, told))
         except (aiohttp.ClientError, ConnectionError):
             return
+
+    async def _ask_again(self, session: aiohttp.ClientSession, address: str, one: Keyed) -> None:
+        """With the same idempotency-key, in the next life."""
+        try:
+            async with session.post(address + one.path, data=one.data, headers=one.head) as got:
+                self.replayed["same" if await got.read() == one.told else "other"] += 1
+        except (aiohttp.ClientError, ConnectionError):
+            self.again.append(one)
 
     def _acknowledged(self, number: int, got: aiohttp.ClientResponse) -> None:
         self.acknowledged[got.headers["x-fairlead-request-id"]] = number
@@ -177,7 +210,7 @@ def _figures(books: Books, wall: Wall, callers: Callers, left_open: int) -> dict
     double = sum(
         max(0, len(of_number) - max(1, wall.asked[number]))
         for number, of_number in by_number.items()
-    )
+    ) + sum(wall.asked[number] - 1 for number in set(callers.acknowledged.values()))
     wrong = [
         number
         for number, of_number in by_number.items()
@@ -200,11 +233,13 @@ def _figures(books: Books, wall: Wall, callers: Callers, left_open: int) -> dict
         "orphans_not_at_reserve": sum(row.nano_usd != row.reserved_nano_usd for row in orphans),
         "attempts_without_intent": bare.total() - bare["free"],
         "attempts_without_intent_and_budget": bare["free"],
+        "replayed": callers.replayed["same"],
+        "replayed_differently": callers.replayed["other"],
         "refused": callers.refused.total(),
     }
-    must_be_0 = set(figures) - {"requests", "attempts", "acknowledged", "orphans"}
+    must_be_0 = set(figures) - {"requests", "attempts", "acknowledged", "orphans", "replayed"}
     must_be_0.remove("attempts_without_intent_and_budget")
-    some = len(callers.acknowledged) > 0 and len(orphans) > 0
+    some = bool(callers.acknowledged and orphans and callers.replayed)
     return {**figures, "ok": some and not any(figures[name] for name in must_be_0)}
 
 
