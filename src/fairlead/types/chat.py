@@ -138,7 +138,7 @@ class Request(Struct, frozen=True):
     """The caller wants OpenAI's extra usage chunk at the end of a stream."""
     max_output_tokens: int | None = None
     answers: int = 1
-    """So many at once (OpenAI's ``n``), each of which may be as long, and all of which are billed."""
+    """So many at once (OpenAI's ``n``): each may be as long, and all are billed."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
