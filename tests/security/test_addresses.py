@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +71,10 @@ async def test_no_member_header_or_query_names_an_address(
 
 
 async def test_a_visit_would_be_noticed(canary: Canary) -> None:
-    reader, _ = await asyncio.open_connection(*canary.address.removeprefix("http://").split(":"))
-    assert await reader.read() == b""
+    where = canary.address.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(*where)
+    with closing(writer):
+        assert await reader.read() == b""
     assert canary.visits == 1
 
 
