@@ -79,6 +79,37 @@ async def test_a_body_that_does_not_say_its_length_is_read_to_the_limit(served: 
     assert served.up.seen == []
 
 
+MANY: Mapping[str, tuple[bytes, str]] = {
+    "messages": (b",".join([b'{"role":"user","content":"a"}'] * 50_001), "strings"),
+    "lists": (b'{"role":"user","content":"a","x":[%b[]]}' % (b"[]," * 1_000_000), "lists"),
+}
+
+
+@pytest.mark.parametrize("case", MANY)
+async def test_a_body_of_very_many_parts_is_not_even_parsed(
+    up: Scripted, tmp_path: Path, case: str
+) -> None:
+    messages, told = MANY[case]
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = await served.request(
+            "POST", "/v1/chat/completions", b'{"model":"a","messages":[%b]}' % messages
+        )
+
+    assert (got.status, got.json["error"]["code"]) == (413, "request_too_large")
+    assert told in got.json["error"]["message"]
+    assert served.up.seen == []
+
+
+async def test_a_long_text_is_no_body_of_many_parts(up: Scripted, tmp_path: Path) -> None:
+    """Such as JSON in a message: its quotes are escaped."""
+    body = ASK.replace(b"Hello.", b'{\\"a\\": \\"b\\"}, ' * 120_000)
+
+    async with serving(tmp_path, up, at(up, "a", context_tokens=10_000_000)) as served:
+        got = await served.request("POST", "/v1/chat/completions", body)
+
+    assert got.status == 200
+
+
 async def test_a_strangers_body_is_not_waited_for(up: Scripted, tmp_path: Path) -> None:
     patient = Limits(linger_s=0.05)
 

@@ -11,7 +11,7 @@ import pytest
 
 from fairlead.server.limits import Limits
 from servers import canned
-from servers.hostile import CASES, CHAT, LAST, Case, asking, smuggling
+from servers.hostile import ASK, CASES, CHAT, LAST, SMUGGLED, Case, asking, smuggling
 from servers.inprocess import Served, at, serving
 from servers.scripted import Endless, Gate, Scripted, reply, stream
 
@@ -55,6 +55,17 @@ async def test_what_can_be_read_in_two_ways_is_refused_and_ends_the_connection(
     assert statuses(answer) == list(CASES[case].statuses)
     assert served.up.asked("smuggled") == []
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("case", ["a trailer that is no header", "a chunk that is longer"])
+async def test_wherever_the_message_is_cut(served: Served, case: str) -> None:
+    whole = CASES[case].pieces[0]
+    for cut in range(whole.index(ASK), whole.index(SMUGGLED)):
+        with suppress(ConnectionResetError):  # it was refused before all of it was sent
+            answer = await sent(served, Case((whole[:cut], whole[cut:]), (400,)))
+
+            assert statuses(answer) == [400], (whole[:cut], whole[cut:])
+    assert served.up.seen == []
 
 
 async def test_no_disguise_of_a_length_lets_a_second_request_through(served: Served) -> None:

@@ -7,6 +7,13 @@ from aiohttp import web
 from fairlead.server.limits import Limits
 from fairlead.types.errors import NotHttp, RequestTimeout, TooLarge, UnsupportedEncoding
 
+COUNTED_BYTES = 1 << 20
+"""Less cannot hold so much that it would matter."""
+MAX_STRINGS = 200_000
+"""A message has four or five."""
+MAX_BRACKETS = 1_000_000
+"""Those in a text count as well, as code has them."""
+
 
 async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
     """The body, within its size and its time. Raises TooLarge, RequestTimeout, NotHttp and
@@ -30,7 +37,10 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
             if len(body) > limits.max_body_bytes:
                 raise _too_large(limits)
             return body
-        return await _pieces(request, limits)
+        body = await _pieces(request, limits)
+        if len(body) > COUNTED_BYTES:
+            _count(body)
+        return body
     except web.RequestPayloadError:
         raise NotHttp("the body ended before it was complete, or is not valid HTTP") from None
 
@@ -50,11 +60,24 @@ async def _pieces(request: web.BaseRequest, limits: Limits) -> bytes:
             message = f"{size:,} bytes of the body came within {waited_s:.1f} s, too slow"
             raise RequestTimeout(message) from None
         if not piece:
+            broken = request.content.exception()
+            if broken is not None:  # which is not raised if it came with the last piece
+                raise broken
             return b"".join(pieces)
         size += len(piece)
         if size > limits.max_body_bytes:
             raise _too_large(limits)
         pieces.append(piece)
+
+
+def _count(body: bytes) -> None:
+    """Text is quick to read, however long it is. A million messages of one word take seconds, in
+    which nobody else is served; no model takes them."""
+    strings = (body.count(b'"') - body.count(b'\\"')) // 2
+    if strings > MAX_STRINGS:
+        raise TooLarge(f"the body has more than {MAX_STRINGS:,} strings")
+    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
+        raise TooLarge(f"the body has more than {MAX_BRACKETS:,} lists and objects")
 
 
 def _check_coding(coding: str | None) -> None:
