@@ -25,7 +25,7 @@ from fairlead.server.load import Load
 from fairlead.server.paths import DIALECT_OF_PATH, dialect_of
 from fairlead.server.protocol import Protocol, Server
 from fairlead.server.replays import Replays
-from fairlead.server.respond import EVENTS, SERVER, failure, identity, whole
+from fairlead.server.respond import EVENTS, SERVER, answered, failure, identity
 from fairlead.server.shed import overloaded
 from fairlead.server.target import check_host, check_target
 from fairlead.types.errors import (
@@ -171,7 +171,7 @@ class Listener:
                     answer = await self._replays.answer(call, key)
                 if answer.stream is None:
                     headers = {**answer.headers, **identity(dialect, request_id)}
-                    response: web.StreamResponse = whole(answer.body, headers)
+                    response = answered(request, answer.body, headers)
                 else:
                     response = await self._stream(request, call, answer)
             else:

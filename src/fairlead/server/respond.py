@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
 
 from fairlead.dialects import DIALECTS
 from fairlead.types.errors import GatewayError
@@ -25,6 +27,52 @@ def identity(dialect: str, request_id: str) -> dict[str, str]:
         "x-fairlead-request-id": request_id,
         REQUEST_ID_HEADER.get(dialect, "x-request-id"): request_id,
     }
+
+
+class AtOnce(web.StreamResponse):
+    """An answer with status 200 that is all there, to a request in HTTP/1.1: head and body in one
+    write. aiohttp's own response takes four times as long for it, a thirtieth of a request."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__()
+        self._whole = body
+        self._fields = headers
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if self.prepared:
+            return self._payload_writer
+        self._payload_writer = writer = request.writer
+        if self._keep_alive is None:
+            self._keep_alive = request.keep_alive
+        await writer.write(self.head(self._keep_alive) + self._whole)
+        return writer
+
+    def head(self, keep_alive: bool) -> bytes:
+        """Raises ValueError."""
+        lines = [
+            "HTTP/1.1 200 OK",
+            *[f"{name}: {value}" for name, value in self._fields.items()],
+            f"content-length: {len(self._whole)}",
+            f"date: {rfc822_formatted_time()}",
+        ]
+        if not keep_alive:
+            lines.append("connection: close")
+        head = "\r\n".join(lines)
+        if head.count("\n") + head.count("\r") != 2 * len(lines) - 2:
+            raise ValueError("a header holds a line break")
+        return f"{head}\r\n\r\n".encode()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        self._eof_sent = True
+
+
+def answered(
+    request: web.BaseRequest, body: bytes, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """An answer in one piece, in the caller's version of HTTP."""
+    if request.version == HttpVersion11:
+        return AtOnce(body, {**SERVER, "content-type": JSON, **headers})
+    return whole(body, headers)
 
 
 def whole(body: bytes, headers: Mapping[str, str], content_type: str = JSON) -> web.Response:
