@@ -118,8 +118,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "429-bare",
-        "429, no word of when",
-        f.refusal(429, "rate_limit_error"),
+        "429, and not a word",
+        f.wordless(429),
         *_fails("rate_limit"),
     ),
     Fault(
@@ -157,8 +157,14 @@ FAULTS: tuple[Fault, ...] = (
         *_fails("transient", recovers=True),
     ),
     Fault("502-page", "502 with a page of HTML", f.page(502), *_fails("transient")),
-    Fault("503", "503", f.refusal(503, "overloaded_error"), *_fails("overloaded")),
-    Fault("529", "529", f.refusal(529, "overloaded_error"), *_fails("overloaded")),
+    Fault(
+        "503",
+        "503 in the vendor's words",
+        f.refusal(503, "overloaded_error"),
+        *_fails("overloaded"),
+    ),
+    Fault("503-page", "503 with a page of HTML", f.page(503), *_fails("overloaded")),
+    Fault("529", "529, and not a word", f.wordless(529), *_fails("overloaded")),
     Fault(
         "500-stalls",
         "500, and a body that never ends",
@@ -174,10 +180,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "403",
         "403, and the whole key",
-        f.echoing(403, "permission_error", "Access denied for <{key}>."),
+        f.echoing(403, "odd_error", "Access denied for <{key}>."),
         *_fails("credential"),
     ),
     Fault("404", "404, unknown model", f.refusal(404, "not_found_error"), *_fails("model_gone")),
+    Fault("404-page", "404 with a page of HTML", f.page(404), *_fails("model_gone")),
     Fault(
         "410",
         "410, model retired",

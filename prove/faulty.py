@@ -107,6 +107,10 @@ def refusal(
     return play
 
 
+def wordless(status: int) -> Play:
+    return lambda vendor, streamed: reply(status=status)
+
+
 def by_vendor(openai: Play, anthropic: Play) -> Play:
     """For what the two say in words of their own."""
 

@@ -8,8 +8,10 @@ from typing import Any
 from servers.canned import (
     CALLS,
     Canned,
+    anthropic_frames,
     anthropic_text,
     anthropic_tools,
+    openai_frames,
     openai_text,
     openai_tools,
 )
@@ -20,6 +22,7 @@ TEXT = (
     "Nine knots, wind from the north; «Wir legen um sechs Uhr ab», says the mate. Ünique end ✓"
 )
 """Characters of two, three and four bytes lie all over it, so that cuts fall inside some."""
+OTHER_PIECES = [TEXT[at : at + 11] for at in range(0, len(TEXT), 11)]
 HELD = TEXT[:21]
 """What a filtered answer says before it breaks off."""
 TOOL_CALLS = tuple((name, arguments) for _, name, arguments in CALLS)
@@ -32,6 +35,8 @@ class Vendor:
     name: str
     dialect: str
     text: Canned
+    otherwise: Canned
+    """The same text in other pieces, as another endpoint would say it."""
     tools: Canned
     filtered: Canned
     """Broken off by the vendor's own filter, and it says so."""
@@ -83,6 +88,11 @@ OPENAI = Vendor(
     "openai",
     "openai_chat",
     text=_unescaped(openai_text(TEXT)),
+    otherwise=_unescaped(
+        Canned(
+            openai_text(TEXT).whole, openai_frames([{"content": piece} for piece in OTHER_PIECES])
+        )
+    ),
     tools=_unescaped(openai_tools()),
     filtered=_unescaped(openai_text(HELD, "content_filter")),
     pings=(b": keep-alive\n\n",),
@@ -93,6 +103,19 @@ ANTHROPIC = Vendor(
     "anthropic",
     "anthropic_messages",
     text=_unescaped(anthropic_text(TEXT)),
+    otherwise=_unescaped(
+        Canned(
+            anthropic_text(TEXT).whole,
+            anthropic_frames(
+                [
+                    (
+                        {"type": "text", "text": ""},
+                        [{"type": "text_delta", "text": piece} for piece in OTHER_PIECES],
+                    )
+                ]
+            ),
+        )
+    ),
     tools=_unescaped(anthropic_tools()),
     filtered=_unescaped(anthropic_text(HELD, "refusal")),
     pings=(b'event: ping\ndata: {"type": "ping"}\n\n',),

@@ -31,7 +31,7 @@ from prove.judge import Asked, Right, failures_in, faults_of
 from prove.vendors import VENDORS, Vendor
 from servers.gateway import Gateway, create_key, gateway
 from servers.plain import request
-from servers.scripted import Answer, Gate, Script, Scripted, Seen, scripted
+from servers.scripted import Answer, Gate, Script, Scripted, Seen, scripted, stream
 
 LEAVES_S = 2.0
 """So long after the last answer every upstream that was given up must have been left."""
@@ -183,7 +183,9 @@ def well(vendor: Vendor) -> Answer:
     def answer(seen: Seen) -> Script:
         if seen.json.get("tools"):
             return vendor.tools(seen)
-        return vendor.answer(bool(seen.json.get("stream")))
+        if seen.json.get("stream"):
+            return stream(*vendor.otherwise.frames)
+        return vendor.answer(False)
 
     return answer
 
