@@ -208,8 +208,10 @@ def run(short: bool, at_once: int, slack_s: float) -> Run:
         config = configuration(walls, up.address, nowhere)
         key = create_key(Path(folder) / "data", "wall")
         with gateway(Path(folder), config, keys) as running:
+            # Once beforehand: what a process does at its first request is no fault's doing.
+            begun = _is_alive(running, key)
             answers = asyncio.run(_all(running, walls, seen, prompt, key, at_once, short))
-            done.alive = _is_alive(running, key)
+            done.alive = begun and _is_alive(running, key)
             metrics = request("GET", f"{running.address}/metrics").body
             done.left_open = _left_open(up)
             done.peak_mib = _peak_mib(running.process.pid)

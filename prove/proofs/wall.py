@@ -6,7 +6,7 @@ from prove import judge
 from prove.wall import Run, run
 from prove.walltable import write
 
-AT_ONCE, AT_ONCE_SHORT = 12, 48
+AT_ONCE, AT_ONCE_SHORT = 8, 48
 SLACK_S = 1.0
 SHORT_SLACK_S = 6.0
 """The short form runs beside other tests, on machines that are busy."""
