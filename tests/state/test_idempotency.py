@@ -80,6 +80,30 @@ def test_a_key_that_asks_for_something_else_meanwhile(memory: Idempotency) -> No
     assert not refusal.value.retryable
 
 
+class Elsewhere:
+    """Another process, which has some names."""
+
+    def __init__(self, *names: bytes) -> None:
+        self.names = set(names)
+
+    def take(self, name: bytes) -> bool:
+        return name not in self.names
+
+    def give_back(self, name: bytes) -> None: ...
+
+
+def test_what_another_process_answers_is_left_to_it(store: Store) -> None:
+    elsewhere = Elsewhere(ONCE.name)
+    memory = Idempotency(store, elsewhere)
+    with pytest.raises(KeyInUse) as refusal:
+        memory.begin(ONCE, NOON_MS)
+    memory.end(ONCE)
+    elsewhere.names.clear()
+    memory.begin(ONCE, NOON_MS)
+
+    assert refusal.value.retry_after_s == 1
+
+
 def test_what_failed_may_be_asked_again(memory: Idempotency) -> None:
     memory.begin(ONCE, NOON_MS)
     memory.end(ONCE)
@@ -97,7 +121,6 @@ async def test_an_answer_is_found_again_as_it_was(memory: Idempotency, store: St
         assert later.find(asked("k2", "order-7", BODY), NOON_MS) is None
         with pytest.raises(KeyReused):
             later.find(OTHER_BODY, NOON_MS)
-    assert memory.kept == 1
 
 
 async def test_after_a_day_the_key_is_free_again(memory: Idempotency, store: Store) -> None:

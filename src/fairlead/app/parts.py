@@ -20,6 +20,7 @@ from fairlead.app.handover import Before, Others, Place
 from fairlead.dispatch import Dispatch
 from fairlead.gateway import Gateway
 from fairlead.outside import descriptors, pepper
+from fairlead.outside.claims import Claims
 from fairlead.outside.config.settings import Listen, ServerSettings
 from fairlead.outside.drains import Mark
 from fairlead.outside.folder import Folder
@@ -85,7 +86,9 @@ async def running(
         stack.callback((mark := Mark(folder.path)).close)
         store = Store(folder.database, loop, lock=before.lock)
         stack.push_async_callback(store.close)
-        state = State(catalog, store, _keys(folder, store, server.listen), random.random)
+        stack.callback((claims := Claims(folder.claims)).close)
+        keys = _keys(folder, store, server.listen)
+        state = State(catalog, store, keys, random.random, claims)
         await before.hand_over()
         others = Others(folder, store, state.ledger)
         recovered = others.recover(taken_over=before.process is not None)

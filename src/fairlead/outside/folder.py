@@ -23,6 +23,11 @@ class Folder(Struct, frozen=True):
         return self.path / "pepper"
 
     @property
+    def claims(self) -> Path:
+        """What processes answer at the moment that nobody else may; empty."""
+        return self.path / "claims.lock"
+
+    @property
     def door(self) -> Path:
         """The socket at which the next process asks to take over."""
         return self.path / "handover.sock"

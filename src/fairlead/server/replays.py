@@ -62,15 +62,19 @@ class Replays:
 
     async def _find(self, once: Asked) -> Kept | None:
         """None: it is ours to answer. Raises KeyInUse and KeyReused."""
-        while True:
-            self._idempotency.check(once, _now_ms())
-            before = self._idempotency.kept
+        self._idempotency.check(once, _now_ms())
+        kept = await to_thread(self._idempotency.find, once, _now_ms())
+        if kept is not None:
+            return kept
+        self._idempotency.begin(once, _now_ms())
+        try:
             kept = await to_thread(self._idempotency.find, once, _now_ms())
-            if kept is not None:
-                return kept
-            if self._idempotency.kept == before:
-                self._idempotency.begin(once, _now_ms())
-                return None
+        except BaseException:
+            self._idempotency.end(once)
+            raise
+        if kept is not None:
+            self._idempotency.end(once)
+        return kept
 
     async def _record(self, call: Call, recording: "Recording") -> None:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from fairlead.decide.classify import CHARS_PER_TOKEN
 from fairlead.state.health import Health
-from fairlead.state.idempotency import Idempotency
+from fairlead.state.idempotency import ALONE, Claims, Idempotency
 from fairlead.state.keys import Keys
 from fairlead.state.learned import Learned
 from fairlead.state.ledger import Ledger, Writer
@@ -21,7 +21,12 @@ from fairlead.types.facts import Attempted, Exchanged, Fact
 
 class State:
     def __init__(
-        self, catalog: Catalog, writer: Writer, keys: Keys, dice: Callable[[], float]
+        self,
+        catalog: Catalog,
+        writer: Writer,
+        keys: Keys,
+        dice: Callable[[], float],
+        claims: Claims = ALONE,
     ) -> None:
         """``dice`` gives a number in [0, 1) at each call."""
         self.registry = Registry(catalog)
@@ -29,7 +34,7 @@ class State:
         self.limits = RateLimits()
         self.health = Health(catalog, dice)
         self.ledger = Ledger(writer)
-        self.idempotency = Idempotency(writer)
+        self.idempotency = Idempotency(writer, claims)
         self.learned = Learned()
         self._dice = dice
 

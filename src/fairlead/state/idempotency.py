@@ -1,12 +1,14 @@
 """Answers kept for callers who ask again with the same ``Idempotency-Key``, for a day. Knows the
 table, not the database; no clock of its own.
 
-A request that is under way is known in memory alone: a process that dies forgets it, and the next
-one lets the caller ask anew, because nobody has the answer. What it had cost is in the ledger.
+A request that is under way is known in memory, and to other processes by a claim, which ends with
+the process that has it. If that dies the caller may ask anew, because nobody has the answer. What
+it had cost is in the ledger.
 """
 
 from collections.abc import Awaitable, Mapping
 from hashlib import sha256
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +25,8 @@ MOST_ANSWERS = 10_000
 MOST_BYTES_KEPT = 256 << 20
 """Beyond these the oldest go first."""
 SOONEST_RETRY_S, LATEST_RETRY_S = 1.0, 30.0
+
+IN_USE = "a request with this idempotency-key is being answered; ask again for its answer"
 
 KEEP = "INSERT OR REPLACE INTO kept_answer VALUES (?, ?, ?, ?, ?, ?, ?)"
 FIND = """
@@ -57,21 +61,44 @@ class Kept(Struct, frozen=True):
     body: bytes
 
 
-class Idempotency:
-    """One per database. ``find`` and ``forget`` block, and may be called from any thread; the rest
-    from the loop's."""
+class Claims(Protocol):
+    """Names that are taken across processes."""
 
-    def __init__(self, writer: Writer) -> None:
+    def take(self, name: bytes) -> bool:
+        """Whether it is ours now."""
+        ...
+
+    def give_back(self, name: bytes) -> None: ...
+
+
+class Alone:
+    """Where there is no other process."""
+
+    def take(self, name: bytes) -> bool:
+        return True
+
+    def give_back(self, name: bytes) -> None: ...
+
+
+ALONE = Alone()
+
+
+class Idempotency:
+    """One per process and database. ``find`` and ``forget`` block, and may be called from any
+    thread; the rest from the loop's."""
+
+    def __init__(self, writer: Writer, claims: Claims = ALONE) -> None:
         self._writer = writer
+        self._claims = claims
         self._open: dict[bytes, tuple[bytes, int]] = {}
         """By name: what was asked, and since when."""
-        self.kept = 0
-        """So many answers were kept by this process. One that grows while somebody looks for an
-        answer says: look again."""
 
     def begin(self, asked: Asked, now_ms: int) -> None:
-        """Take the name for a request that is not answered yet. Raises KeyInUse and KeyReused."""
+        """Take the name for a request that is not answered yet. An answer that was found by nobody
+        before may be there by then: look again. Raises KeyInUse and KeyReused."""
         self.check(asked, now_ms)
+        if not self._claims.take(asked.name):
+            raise KeyInUse(IN_USE, retry_after_s=SOONEST_RETRY_S)
         self._open[asked.name] = asked.body_hash, now_ms
 
     def check(self, asked: Asked, now_ms: int) -> None:
@@ -82,14 +109,12 @@ class Idempotency:
         _same(body_hash, asked)
         # As long again as it has taken so far.
         retry_s = min(max((now_ms - since_ms) / 1000, SOONEST_RETRY_S), LATEST_RETRY_S)
-        raise KeyInUse(
-            "a request with this idempotency-key is being answered; ask again for its answer",
-            retry_after_s=retry_s,
-        )
+        raise KeyInUse(IN_USE, retry_after_s=retry_s)
 
     def end(self, asked: Asked) -> None:
         """It is answered, or it failed and may be asked again."""
-        self._open.pop(asked.name, None)
+        if self._open.pop(asked.name, None) is not None:
+            self._claims.give_back(asked.name)
 
     def find(self, asked: Asked, now_ms: int) -> Kept | None:
         """Raises KeyReused where the key was answered for something else."""
@@ -103,7 +128,6 @@ class Idempotency:
 
     def keep(self, asked: Asked, kept: Kept) -> Awaitable[None]:
         """The result resolves once it is on disk, or raises Overloaded."""
-        self.kept += 1
         headers = msgspec.json.encode(kept.headers).decode()
         return self._writer.append_durable(
             KEEP,
