@@ -86,9 +86,7 @@ async def running(
         stack.callback((mark := Mark(folder.path)).close)
         store = Store(folder.database, loop, lock=before.lock)
         stack.push_async_callback(store.close)
-        stack.callback((claims := Claims(folder.claims)).close)
-        keys = _keys(folder, store, server.listen)
-        state = State(catalog, store, keys, random.random, claims)
+        state = _state(catalog, folder, store, server.listen, stack)
         await before.hand_over()
         others = Others(folder, store, state.ledger)
         recovered = others.recover(taken_over=before.process is not None)
@@ -128,6 +126,14 @@ async def running(
             others=others,
             in_flight=lambda: listener.in_flight,
         )
+
+
+def _state(
+    catalog: Catalog, folder: Folder, store: Store, listen: Listen, stack: AsyncExitStack
+) -> State:
+    claims = Claims(folder.claims)
+    stack.callback(claims.close)
+    return State(catalog, store, _keys(folder, store, listen), random.random, claims)
 
 
 def _limits(server: ServerSettings, files: int) -> Limits:
