@@ -33,6 +33,10 @@ class Policy:
     """Status and code for a Chat Completions caller in the end."""
 
 
+AGAIN = frozenset({429, 503})
+"""Of these a caller's SDK may try again later; we have tried all that may help at once. Not where
+an account is empty."""
+
 POLICY: Mapping[str, Policy] = {
     "rate_limit": Policy(True, 1, (429, "rate_limit_exceeded")),
     "quota": Policy(True, 1, (429, "insufficient_quota")),
@@ -100,6 +104,13 @@ class Expected:
     told: frozenset[tuple[int, str]]
     """Status and code, where the caller gets an error response."""
     within_s: float
+    retry_after_s: float | None = None
+    """What the caller must be told of when to come back, at least."""
+
+    def may_retry(self, status: int) -> bool:
+        """What ``x-should-retry`` must say."""
+        codes = {code for told, code in self.told if told == status}
+        return status in AGAIN and "insufficient_quota" not in codes
 
 
 def expected(expect: Expect, paired: bool, calls: int = 1) -> Expected:
@@ -176,6 +187,7 @@ def _failed(expect: Expect, paired: bool) -> Expected:
         NEVER,
         frozenset(POLICY[failure].told for failure in classes),
         within_s,
+        expect.asks_s,
     )
 
 

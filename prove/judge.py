@@ -125,8 +125,12 @@ def _refused(want: Expected, right: Right, raw: Raw, found: Heard) -> list[str]:
         said = (found.status, found.error_type)
     if said not in wanted or not raw.complete:
         wrong.append(f"{WRONG}: told {said}, wanted is {sorted(wanted)}")
-    if "x-should-retry" not in raw.headers:
-        wrong.append(f"{WRONG}: no word of whether to try again")
+    again = "true" if want.may_retry(found.status) else "false"
+    if (told := raw.headers.get("x-should-retry")) != again:
+        wrong.append(f"{WRONG}: x-should-retry is {told}, wanted is {again}")
+    after = raw.headers.get("retry-after", "0")
+    if want.retry_after_s is not None and not int(after) >= want.retry_after_s - 1:
+        wrong.append(f"{WRONG}: retry-after is {after}, wanted is {want.retry_after_s}")
     return wrong
 
 

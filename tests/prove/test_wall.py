@@ -155,6 +155,20 @@ def test_a_planted_wrong_class_is_found(vendor: Vendor) -> None:
         assert WRONG in kinds(vendor, CUT, got(script)), name
 
 
+def test_when_to_come_back_is_told() -> None:
+    asked, later = Asked(1, 0, ("rate_limit",)), Expect("rate_limit", asks_s=30.0)
+    error = OPENAI.error("No.", "rate_limit_error", "rate_limit_exceeded")
+
+    def told(**headers: str) -> set[str]:
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        return kinds(OPENAI, later, got(reply(error, status=429, headers=named)), asked)
+
+    assert told(x_should_retry="true", retry_after="30") == set()
+    assert told(x_should_retry="true", retry_after="5") == {WRONG}
+    assert told(x_should_retry="true") == {WRONG}
+    assert told(x_should_retry="false", retry_after="30") == {WRONG}
+
+
 @both
 def test_two_ends_are_one_too_many(vendor: Vendor) -> None:
     raw = got(stream(*vendor.text.frames, vendor.text.frames[-1]))
