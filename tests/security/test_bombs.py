@@ -1,0 +1,111 @@
+"""Threats 16 and 20: bodies that are to blow something up, in a real gateway, and numbers that are
+to get around a budget."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servers import canned, plain
+from servers.gateway import Gateway, gateway
+from servers.scripted import Scripted, scripted
+from servers.setup import Setup
+
+MIB = 1 << 20
+ROOM_MIB = 50
+"""What a body may take in the gateway's memory while it is looked at, beyond itself: once in the
+pieces that it came in, and once whole."""
+
+HI = '{"role":"user","content":"Hi"}'
+
+
+def said(member: str, model: str = "a") -> bytes:
+    return f'{{"model":"{model}","messages":[{HI}],{member}}}'.encode()
+
+
+def colliding(count: int) -> str:
+    """Names that are one bucket to a hash that knows no salt."""
+    return ",".join(f'"{number << 61}":0' for number in range(count))
+
+
+BOMBS: dict[str, bytes] = {
+    "deep lists": said('"x":' + "[" * 10_000 + "]" * 10_000),
+    "deep objects": said('"metadata":' + '{"a":' * 10_000 + "1" + "}" * 10_000),
+    "deep and unfinished": said('"x":' + "[" * 1_000_000),
+    "deep in a schema": said(
+        '"tools":[{"type":"function","function":{"name":"f","parameters":'
+        + '{"properties":' * 10_000
+        + "{}"
+        + "}" * 10_000
+        + "}}]"
+    ),
+    "huge integer": said('"max_tokens":' + "9" * 100_000),
+    "huge integer aside": said('"x":' + "9" * 1_000_000),
+    "huge fraction": said('"temperature":0.' + "1" * 1_000_000),
+    "huge exponent": said('"temperature":1e' + "9" * 1000),
+    "many members": said(",".join(f'"m{number}":0' for number in range(200_000))),
+    "the same member": said(",".join(['"user":"x"'] * 200_000)),
+    "colliding members": said(f'"metadata":{{{colliding(100_000)}}}'),
+    "many messages": f'{{"model":"a","messages":[{",".join([HI] * 1_000_000)}]}}'.encode(),
+    "many parts": (
+        '{"model":"a","messages":[{"role":"user","content":['
+        + ",".join(['{"type":"text","text":"a"}'] * 200_000)
+        + "]}]}"
+    ).encode(),
+    "many tools": said(
+        '"tools":[' + ",".join(['{"type":"function","function":{"name":"f"}}'] * 100_000) + "]"
+    ),
+    "many stops": said('"stop":[' + ",".join(['"a"'] * 500_000) + "]"),
+    "one long word": said(f'"user":"{"a" * (8 * MIB)}"'),
+    "one long text": json.dumps(
+        {"model": "a", "messages": [{"role": "user", "content": "word " * 2_000_000}]}
+    ).encode(),
+    "escapes": said('"user":"' + "\\u0041" * MIB + '"'),
+    "as many messages as may be": (
+        f'{{"model":"a","messages":[{",".join([HI] * 49_000)}]}}'.encode()
+    ),
+    "as many members as may be": said(",".join(f'"m{number}":0' for number in range(190_000))),
+    "as many lists as may be": said('"metadata":{"a":[' + ",".join(["[]"] * 990_000) + "]}"),
+    "nothing but blanks": b" " * (16 * MIB),
+    "nothing but zeros": b"\x00" * (4 * MIB),
+    "too large": b" " * (33 * MIB),
+}
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Scripted]:
+    with scripted() as server:
+        server.on("a", canned.OPENAI["text"])
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(up: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("bombs")
+    setup = Setup().endpoint("a", up.address, "openai_chat")
+    with gateway(folder, setup.text(), setup.secrets) as running:
+        yield running
+
+
+def memory_mib(served: Gateway, line: str) -> float:
+    """``VmRSS``, or ``VmHWM``: the most since it was last looked at."""
+    place = Path(f"/proc/{served.process.pid}")
+    told = re.search(rf"^{line}:\s+(\d+) kB", (place / "status").read_text(), re.MULTILINE)
+    assert told is not None
+    (place / "clear_refs").write_text("5")  # from here on the most is counted anew (proc(5))
+    return int(told[1]) / 1024
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/route"])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_no_body_blows_the_gateway_up(served: Gateway, bomb: str, path: str) -> None:
+    before_mib = memory_mib(served, "VmRSS")
+    got = plain.request("POST", served.address + path, BOMBS[bomb])
+    grown_mib = memory_mib(served, "VmHWM") - before_mib
+    assert grown_mib < ROOM_MIB + 2 * len(BOMBS[bomb]) / MIB
+
+    assert got.status in (200, 400, 413)
+    assert got.status == 200 or got.json["error"]["type"]
+    assert plain.request("GET", f"{served.address}/healthz").status == 200
