@@ -90,6 +90,14 @@ ERRORS = {
 }
 
 
+def continued_by(got: Got) -> list[str]:
+    return [
+        name
+        for event in got.events[:-1]
+        for name in event.get("fairlead", {}).get("continued_by", ())
+    ]
+
+
 def broken(dialect: str, frames: int, seen: Gate, end: End = End.CLOSE) -> Script:
     """Breaks off after so many frames, once the caller has ``seen`` some of it."""
     return (*stream(*FRAMES[dialect][:frames], seen)[:-1], end)
@@ -141,6 +149,7 @@ async def test_another_endpoint_goes_on_where_the_first_broke_off(
         got = await ask(served, seen, caller)
 
     assert text_of(got, caller) == TEXT
+    assert continued_by(got) == ["at-b/b"]
     [fact] = served.exchanged()
     assert (fact.outcome, fact.finish, fact.code) == ("ok", "stop", "")
     assert [(one.failure, one.basis) for one in fact.attempts] == [
@@ -250,6 +259,7 @@ async def test_a_leg_that_breaks_too_is_gone_on_with(up: Scripted, tmp_path: Pat
         got = await ask(served, seen)
 
     assert text_of(got, "openai_chat") == TEXT
+    assert continued_by(got) == ["at-a/a", "at-b/b"]
     [fact] = served.exchanged()
     assert [one.failure for one in fact.attempts] == ["stream_broken", "stream_broken", ""]
 

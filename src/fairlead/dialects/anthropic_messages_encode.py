@@ -28,7 +28,7 @@ from fairlead.dialects.anthropic_messages_blocks import (
 from fairlead.dialects.anthropic_messages_said import seen_in
 from fairlead.dialects.anthropic_messages_wire import UNSIGNED, error_type, wire_usage
 from fairlead.dialects.dialect import Encoder, Reply
-from fairlead.dialects.wire import broken_off
+from fairlead.dialects.wire import broken_off, gone_on_with
 from fairlead.types.chat import (
     Begin,
     End,
@@ -90,6 +90,9 @@ SIGNATURE = b'{"type":"signature_delta","signature":'
 class _Stream:
     """Deltas of a block differ in what they say alone: the bytes around it are made once."""
 
+    _by: tuple[str, ...] = ()
+    """Who went on with the answer."""
+
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._blocks = Blocks()
@@ -129,6 +132,7 @@ class _Stream:
 
     def _resume(self, resumed: Resumed) -> bytes:
         """Go on behind the blocks that were passed on: the last of them may be open."""
+        self._by += (resumed.by,)
         seen = seen_in(resumed.passed)
         for is_open in seen.open if seen else ():
             block = Block("text")
@@ -190,7 +194,10 @@ class _Stream:
         frames = [self._next() for _ in blocks.row[self._at + 1 :]]
         frames.append(self._stop() if blocks.row else self._begin())
         usage = wire_usage(end.usage or self._usage)
-        frames.append(_frame("message_delta", {"delta": blocks.stop(end), "usage": usage}))
+        last = {"delta": blocks.stop(end), "usage": usage}
+        if self._by:
+            last["fairlead"] = gone_on_with(self._by)
+        frames.append(_frame("message_delta", last))
         return b"".join(frames) + _frame("message_stop", {})
 
 

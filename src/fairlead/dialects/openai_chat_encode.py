@@ -7,6 +7,7 @@ import msgspec
 from fairlead.dialects.dialect import Encoder, Reply
 from fairlead.dialects.openai_chat_said import head_of
 from fairlead.dialects.openai_chat_wire import DONE, FINISHES, error_object, usage_object
+from fairlead.dialects.wire import gone_on_with
 from fairlead.types.chat import (
     End,
     Event,
@@ -43,6 +44,9 @@ def _error(reply: Reply, error: GatewayError) -> bytes:
 class _Stream:
     """Chunks differ in their delta alone: the bytes around it are made once."""
 
+    _by: tuple[str, ...] = ()
+    """Who went on with the answer."""
+
     def __init__(self, request: Request, reply: Reply) -> None:
         self._reply = reply
         self._include_usage = request.include_usage
@@ -67,14 +71,19 @@ class _Stream:
             if not event.text:
                 return b""
             return self._chunk(b'{"reasoning_content":' + _encode(event.text) + b"}")
-        if isinstance(event, Resumed) and event.passed:
-            # The caller has a head and a role already: the endpoint's own.
-            self._frame(_head(self._reply, "chat.completion.chunk") | head_of(event.passed))
-            self._opened = True
+        if isinstance(event, Resumed):
+            self._resume(event)
         return self._end(event) if isinstance(event, End) else b""
 
     def error(self, error: GatewayError) -> bytes:
         return _error(self._reply, error)
+
+    def _resume(self, resumed: Resumed) -> None:
+        self._by += (resumed.by,)
+        if resumed.passed:
+            # The caller has a head and a role already: the endpoint's own.
+            self._frame(_head(self._reply, "chat.completion.chunk") | head_of(resumed.passed))
+            self._opened = True
 
     def _chunk(self, delta: bytes) -> bytes:
         if self._opened:
@@ -87,7 +96,10 @@ class _Stream:
     def _end(self, end: End) -> bytes:
         if end.data:
             return end.data
-        finish = b'{},"finish_reason":"' + FINISHES[end.reason].encode() + b'"}]}\n\n'
+        finish = b'{},"finish_reason":"' + FINISHES[end.reason].encode() + b'"}]'
+        finish += (
+            b',"fairlead":' + _encode(gone_on_with(self._by)) if self._by else b""
+        ) + b"}\n\n"
         last = self._before + finish
         if not self._opened:
             last = self._before + b'{"role":"assistant","content":""}' + self._after + last

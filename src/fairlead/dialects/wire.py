@@ -3,7 +3,7 @@ names, counts of tokens, and what a request asks of its own route. Knows no dial
 
 import re
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -133,6 +133,11 @@ def broken_off(error: GatewayError) -> dict[str, Any]:
         return {}
     attempts = [attempted.id for attempted in error.attempts]
     return {"code": error.code, "delivered_chars": error.delivered_chars, "attempts": attempts}
+
+
+def gone_on_with(by: Sequence[str]) -> dict[str, Any]:
+    """Of a stream that others went on with: who, in order. A field of its last frames."""
+    return {"continued_by": by}
 
 
 # Tool names --------------------------------------------------------------------------------------
