@@ -27,7 +27,8 @@ from servers.setup import Setup
 
 SEED = 11
 SLOWER = 2.0
-GROWTH_MB = 64.0
+GROWTH_MB = 160.0
+"""Of which 64 are what is kept of answers while they stream, to go on with them."""
 PER_S = 50.0
 """Requests of callers who behave."""
 AT_ONCE = 16
@@ -142,10 +143,12 @@ async def _measure(
     attack = asyncio.ensure_future(slow.attack(length.slow, length.attack_s))
     beside = await callers.at_will(PER_S, length.attack_s)
     await attack
+    beside_mb = watched.growth_mb
     print(f"edge: slow {dict(slow.came)}, held {slow.held_s}", file=sys.stderr, flush=True)
     whole = await _hostile(port, _cases(), whole=True)
     cut = await _hostile(port, islice(_cut(Random(SEED)), length.hostile), whole=False)
     watching.cancel()
+    print(f"edge: MB {beside_mb} with slow, {watched.growth_mb} after all", file=sys.stderr)
     if which := sorted(whole.which | cut.which):
         print(f"edge: not as they should be: {which}", file=sys.stderr, flush=True)
     alone_ms, beside_ms = alone.slowest_ms(0.99), beside.slowest_ms(0.99)

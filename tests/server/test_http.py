@@ -195,13 +195,16 @@ async def test_beyond_its_limit_a_gateway_turns_work_away(up: Scripted, tmp_path
     async with serving(tmp_path, up, at(up, "a"), limits=Limits(max_in_flight=1)) as served:
         first = asyncio.create_task(served.ask("a"))
         await asyncio.to_thread(up.wait_for, "a")
-        second = await served.ask("a")
+        refused = [await served.ask("a") for _ in range(3)]  # the last two unread
         gate.open()
 
         assert (await first).status == 200
+        assert (await served.ask("a")).status == 200
+        assert served.listener.load.shed == 3
 
-    assert (second.status, second.headers["retry-after"]) == (503, "1")
-    assert second.headers["x-should-retry"] == "true"
+    for answer in refused:
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert answer.headers["x-should-retry"] == "true"
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from random import Random
+from time import monotonic
 
 import pytest
 
@@ -18,7 +19,8 @@ class Driven:
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.load = Load(LIMITS, asyncio.new_event_loop())
+        self.has_place = True
+        self.load = Load(LIMITS, asyncio.new_event_loop(), lambda: self.has_place)
         self.load.tell = self.told.append
         self.now_s = 100.0
 
@@ -27,7 +29,8 @@ class Driven:
         load = self.load
         let_in = min(arrived, load.room)
         load.arrived = let_in
-        load.shed += arrived - let_in
+        for _ in range(arrived - let_in):
+            load.turn_away()
         self.now_s += turn_s
         load.turned(turn_s, turn_s, self.now_s)
         return let_in
@@ -108,8 +111,32 @@ def test_when_nobody_is_turned_away_any_more_all_are_let_in_again(driven: Driven
     assert [line.partition(";")[0] for line in driven.told][1] == "no longer overloaded"
 
 
+def test_without_a_place_nobody_is_let_in_until_one_has_left(driven: Driven) -> None:
+    load = driven.load
+    driven.has_place = False
+    load.fill()
+
+    assert (load.room, load.opens()) == (0, False)
+    assert driven.turn(0.01, 3) == 0
+    driven.has_place = True
+    assert load.opens()
+    assert driven.turn(0.01, 3) == 3
+
+
+def test_a_place_that_is_missing_is_no_overload_of_the_core(driven: Driven) -> None:
+    driven.has_place = False
+    driven.load.fill()
+    driven.turns(0.01, 3, 10)
+
+    assert not driven.load.shedding
+    driven.has_place = True
+    driven.now_s = monotonic() + 2 * CALM_S
+    driven.turn(0.01, 3)
+    assert [line[:20] for line in driven.told] == ["overloaded: no more ", "there are places aga"]
+
+
 async def test_the_loop_itself_makes_the_turns() -> None:
-    load = Load(LIMITS, asyncio.get_running_loop())
+    load = Load(LIMITS, asyncio.get_running_loop(), lambda: True)
     load.arrived = 5
     load.start()
     async with asyncio.timeout(5.0):
@@ -125,7 +152,7 @@ class World:
     def __init__(self, cost_s: float) -> None:
         self._dice = Random(7)
         self._cost_s = cost_s
-        self.load = Load(Limits(), asyncio.new_event_loop())
+        self.load = Load(Limits(), asyncio.new_event_loop(), lambda: True)
         self.now_s, self._cpu_s, self._told_cpu_s = 0.0, 0.0, 0.0
         self._due_s = self._next_s = 0.0
         self._steps: list[list[float]] = [[], [], []]
@@ -155,7 +182,7 @@ class World:
         arrived_by_s = self.now_s
         while self._next_s <= arrived_by_s:
             if self.load.arrived >= self.load.room:
-                self.load.shed += 1
+                self.load.turn_away()
                 self.now_s += 0.025 * self._cost_s
             else:
                 self.load.arrived += 1

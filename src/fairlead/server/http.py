@@ -60,7 +60,7 @@ class Listener:
         self.leaving = self.draining = self._handed_over = False
         self._hosts: set[str] = set()
         """Seen and found good, so that they need not be looked at again."""
-        self.load = Load(limits, self._loop)
+        self.load = Load(limits, self._loop, lambda: self.in_flight < limits.max_in_flight)
         self._server = Server(
             limits,
             self.load,
@@ -191,7 +191,7 @@ class Listener:
         protocol = cast(Protocol, request.protocol)
         shed, protocol.unusual, protocol.shed = protocol.shed, False, False
         if shed and request.rel_url.raw_path in DIALECT_OF_PATH:
-            self.load.shed += 1
+            self.load.turn_away()
             raise overloaded()
         size = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
         if size + len(request.raw_path) > self._limits.max_header_bytes:
@@ -216,7 +216,7 @@ class Listener:
 
     async def _call(self, request: web.BaseRequest, dialect: str, request_id: str) -> Call:
         if self.in_flight > self._limits.max_in_flight:
-            self.load.shed += 1
+            self.load.fill()
             raise overloaded()
         call = Call(
             request_id=request_id,

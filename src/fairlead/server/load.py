@@ -40,19 +40,25 @@ def _tell_nobody(line: str) -> None: ...
 
 
 class Load:
-    """``arrived`` is counted up by each request, which is let in while it is below ``room``."""
+    """``arrived`` is counted up by each request, which is let in while it is below ``room``.
+    ``has_place`` says whether another one may be served at once."""
 
     __slots__ = (
         "_arrived_before",
         "_calm_since_s",
         "_cpu_s",
+        "_crowded",
         "_due_s",
+        "_full",
+        "_full_s",
+        "_has_place",
         "_long_s",
         "_long_turns",
         "_loop",
         "_most",
-        "_seen",
+        "_room",
         "_timer",
+        "_told_full",
         "_wait_s",
         "_work_s",
         "arrived",
@@ -62,14 +68,21 @@ class Load:
         "tell",
     )
 
-    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, limits: Limits, loop: asyncio.AbstractEventLoop, has_place: Callable[[], bool]
+    ) -> None:
         self._loop = loop
+        self._has_place = has_place
         self._wait_s = limits.max_wait_s
-        self._most = self.room = limits.max_waiting
+        self._most = self._room = self.room = limits.max_waiting
         self.arrived = self._arrived_before = 0
         """In this turn, and in the one before."""
-        self.shed = self._seen = 0
-        """Requests turned away since the start, and until the last turn."""
+        self.shed = 0
+        """Requests turned away since the start."""
+        self._crowded = False
+        """Some were in this turn, for want of room in it."""
+        self._full = self._told_full = False
+        self._full_s = 0.0
         self.shedding = False
         self.tell: Callable[[str], None] = _tell_nobody
         self._work_s = USUAL_WORK_S
@@ -79,6 +92,31 @@ class Load:
         self._calm_since_s = 0.0
         self._due_s = self._cpu_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+
+    def opens(self) -> bool:
+        """Asked only where ``room`` says no: one who was served may have left since."""
+        if self._full and not self._is_full():
+            self.room = self._room
+        return self.arrived < self.room
+
+    def turn_away(self) -> None:
+        self.shed += 1
+        if not self._full:
+            self._crowded = True
+
+    def fill(self) -> None:
+        """Turn away, for as many are served as may be at once. So are all others, at a glance,
+        until one of them has left."""
+        self.shed += 1
+        self._full, self._full_s = True, monotonic()
+        self.room = 0
+        if not self._told_full:
+            self._told_full = True
+            self.tell("overloaded: no more requests may be served at once (max_in_flight)")
+
+    def _is_full(self) -> bool:
+        self._full = self._full and not self._has_place()
+        return self._full
 
     def start(self) -> None:
         self._cpu_s = thread_time()
@@ -100,19 +138,23 @@ class Load:
 
     def turned(self, turn_s: float, cpu_s: float, now_s: float) -> None:
         """A turn of the loop is over. Idle turns are as long as their timer, which is no delay."""
-        full, self._seen = self.shed > self._seen, self.shed
+        crowded, self._crowded = self._crowded, False
         self._learn(cpu_s)
         if not self.shedding:
-            if full or self._stayed_long(turn_s):
+            if self._stayed_long(turn_s) or crowded:
                 self._begin(turn_s, now_s)
             else:
-                self.room = self._fits(self._wait_s, LEAST_BURST)
-        elif full:
+                self._room = self._fits(self._wait_s, LEAST_BURST)
+        elif crowded:
             self._calm_since_s = now_s
             self._adapt(turn_s)
         elif now_s - self._calm_since_s > CALM_S:
             self._end()
         self._arrived_before, self.arrived = self.arrived, 0
+        self.room = 0 if self._is_full() else self._room
+        if self._told_full and not self._full and now_s - self._full_s > CALM_S:
+            self._told_full = False
+            self.tell(f"there are places again; {self._so_far()}")
 
     def _learn(self, cpu_s: float) -> None:
         """What arrives in one turn does most of its work in the next."""
@@ -135,7 +177,7 @@ class Load:
     def _begin(self, turn_s: float, now_s: float) -> None:
         self.shedding = True
         self._calm_since_s = now_s
-        self.room = self._fits(self._wait_s / SHARE, 1)
+        self._room = self._fits(self._wait_s / SHARE, 1)
         self.tell(
             f"overloaded: requests wait for {turn_s * 1000:.0f} ms for each of their turns;"
             " some are turned away"
@@ -144,12 +186,15 @@ class Load:
     def _adapt(self, turn_s: float) -> None:
         aim_s = self._wait_s / SHARE
         if turn_s > aim_s:
-            self.room = max(1, int(self.room * max(SHRINK, aim_s / turn_s)))
+            self._room = max(1, int(self._room * max(SHRINK, aim_s / turn_s)))
         else:
-            self.room = min(self._most, self.room + self.room // 16 + 1)
+            self._room = min(self._most, self._room + self._room // 16 + 1)
 
     def _end(self) -> None:
         self.shedding = False
         self._long_turns, self._long_s = 0, 0.0
-        self.room = self._fits(self._wait_s, LEAST_BURST)
-        self.tell(f"no longer overloaded; {self.shed:,} requests were turned away since the start")
+        self._room = self._fits(self._wait_s, LEAST_BURST)
+        self.tell(f"no longer overloaded; {self._so_far()}")
+
+    def _so_far(self) -> str:
+        return f"{self.shed:,} requests were turned away since the start"

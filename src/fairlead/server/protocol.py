@@ -148,13 +148,15 @@ class Protocol(RequestHandler):
                 self._await_reader()
 
     def _turned_away(self, data: bytes) -> bool:
-        """False: it has to be parsed first, as far as its head."""
+        """False: it has to be parsed first, as far as its head, or is let in after all."""
+        if self._load.opens():
+            return False
         answer = None if self._begun() else answer_unparsed(data)
         if answer is None:
             self.unusual = self.shed = True
             return False
         self._wire.write(answer)
-        self._load.shed += 1
+        self._load.turn_away()
         return True
 
     def _begun(self) -> bool:
