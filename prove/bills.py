@@ -22,6 +22,8 @@ PRICE = {
 }
 """By million tokens. Output is so much dearer than a short prompt that a reserve tells how long an
 answer the request allowed."""
+PATIENT = {"max_wait": "10s"}
+"""For ``server.limits``: nobody is turned away for want of time, for these proofs are of money."""
 PICO_USD = {kind: int(Decimal(price[1:]) * 10**6) for kind, price in PRICE.items()}
 """By token."""
 WORST_OUTPUT_NANO_USD = max(PICO_USD["output"], PICO_USD["reasoning"]) // 1000

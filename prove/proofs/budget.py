@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from prove.bills import PRICE, WORST_OUTPUT_NANO_USD, Bill, answer
+from prove.bills import PATIENT, PRICE, WORST_OUTPUT_NANO_USD, Bill, answer
 from prove.books import Books
 from prove.crowd import Told, ask_at_once, wire
 from servers.asked import longest_answer
@@ -102,7 +102,7 @@ def prove(short: bool) -> dict[str, object]:
         setup.route("pair", "failing", "dearer")
         up.on("failing", reply({"error": {"message": "no"}}, status=500))
         rounds = [_made(folder, number, dice) for number in range(count)]
-        with gateway(folder, setup.text(), setup.secrets) as running:
+        with gateway(folder, setup.text(limits=PATIENT), setup.secrets) as running:
             for round_ in rounds:
                 wall = Wall(round_, dice)
                 for model in ("openai", "anthropic", "dearer"):

@@ -21,7 +21,7 @@ from random import Random
 from time import monotonic
 from urllib.parse import urlsplit
 
-from prove.bills import PRICE, WORST_OUTPUT_NANO_USD, Bill, whole
+from prove.bills import PATIENT, PRICE, WORST_OUTPUT_NANO_USD, Bill, whole
 from prove.books import Books
 from prove.drift_wall import LEAVING, WORD, Lot, Wall, lots, priced, unseen
 from servers.gateway import Gateway, create_key, gateway
@@ -172,7 +172,7 @@ def prove(short: bool) -> dict[str, object]:
         folder = Path(name)
         setup = _setup(up, wall)
         keys = {key: create_key(folder / "data", key, *words) for key, words in BUDGETS.items()}
-        with gateway(folder, setup.text(), setup.secrets) as running:
+        with gateway(folder, setup.text(limits=PATIENT), setup.secrets) as running:
             callers = Callers(keys, urlsplit(running.address).port or 0, dice)
             books = Books(running.data / "fairlead.db")
             todo = list(lots(count + WORKERS, dice))

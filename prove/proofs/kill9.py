@@ -19,7 +19,7 @@ from random import Random
 
 import aiohttp
 
-from prove.bills import PRICE, WORST_OUTPUT_NANO_USD, Bill, answer, any_bill
+from prove.bills import PATIENT, PRICE, WORST_OUTPUT_NANO_USD, Bill, answer, any_bill
 from prove.books import Books, Row
 from servers.asked import longest_answer
 from servers.gateway import Gateway, create_key, gateway
@@ -177,12 +177,12 @@ def prove(short: bool) -> dict[str, object]:
         callers, books = Callers(keys, dice), Books(folder / "data" / "fairlead.db")
         left_open = 0
         for life in range(kills):
-            with gateway(folder, setup.text(), setup.secrets) as running:
+            with gateway(folder, setup.text(limits=PATIENT), setup.secrets) as running:
                 left_open += books.open_intents()
                 asyncio.run(callers.load(running, dice.uniform(*LIFE_S), life % 2 == 0))
                 running.kill()
             print(f"kill9: {life + 1} of {kills} kills", end="\r", file=sys.stderr, flush=True)
-        with gateway(folder, setup.text(), setup.secrets):
+        with gateway(folder, setup.text(limits=PATIENT), setup.secrets):
             left_open += books.open_intents()
         print(file=sys.stderr)
         return {"kills": kills, **_figures(books, wall, callers, left_open)}
