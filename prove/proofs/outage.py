@@ -5,15 +5,17 @@ It fails in four ways, one after the other: it answers 503, it says nothing at a
 connections off, it refuses them. All but the last stand in its own log. Of a refused connection no
 upstream can have a record: those are counted by the gateway, and only they. Beside it a model that
 no other stands in for is down all the time: how much more often than there are requests is it
-asked?
+asked? And a model that three endpoints serve, one quickly, one three times as slowly, one not at
+all: who gets its requests?
 """
 
 import asyncio
+import json
 import re
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -22,12 +24,12 @@ import aiohttp
 
 from prove.bills import PRICE, Bill, answer
 from servers.gateway import gateway
-from servers.scripted import End, Script, Scripted, Seen, reply, silent
+from servers.scripted import End, Gate, Script, Scripted, Seen, reply, silent
 from servers.setup import Setup
 
 DEAD_SHARE = 0.02
 """Attempts at the first for each request of an outage."""
-LEAST_DEAD = 8
+LEAST_DEAD = 10
 """Five open a breaker, whatever the traffic, and others may be on their way. Only in the short
 form are there too few requests for that to be within the share."""
 BACK_S = 18.0
@@ -37,6 +39,9 @@ REFUSED = re.compile(
 )
 GIVE_UP_S = 40.0
 PATIENCE = {"timeouts": {"first_token": "5s"}}
+TWINS_FIRST_S = {"quick": 0.25, "slow": 0.75, "dead": 0.0}
+"""How long the first word of each takes; one answers 503."""
+SLOW_SHARE, DEAD_TWIN_SHARE = 0.4, 0.02
 ON_ITS_WAY_S = 0.25
 """A request that was asked so shortly before a change may meet either state."""
 
@@ -51,7 +56,7 @@ class Form:
 
 
 LONG = Form(20.0, 10.0, 3.0, {"503": 60.0, "silent": 60.0, "cut": 20.0, "refused": 20.0})
-SHORT = Form(60.0, 0.5, 0.7, {"503": 3.0})
+SHORT = Form(30.0, 1.0, 0.7, {"503": 2.0})
 
 
 @dataclass(frozen=True)
@@ -59,25 +64,42 @@ class Asked:
     """One request to the route, and who answered it: a word of theirs, or what went wrong."""
 
     at_s: float
+    done_s: float
     by: str
 
 
 @dataclass
 class World:
-    """The upstreams, and what befalls the first. The third is always down."""
+    """The upstreams, and what befalls the first. The third is always down; then come the twins."""
 
     first: Scripted
     second: Scripted
     alone: Scripted
+    twins: dict[str, Scripted]
     ill: str = ""
     begun_s: list[float] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     asked_alone: int = 0
+    twins_failed: int = 0
 
     def script(self) -> None:
         self.first.on("first", self._first)
         self.alone.on("alone", reply({"error": {"message": "down"}}, status=503))
         self.second.on("second", lambda seen: _words("second", seen))
+        for name, first_s in TWINS_FIRST_S.items():
+            self.twins[name].on("twin", _Twin(first_s))
+
+    def config(self, setup: Setup) -> str:
+        for name in ("first", "second", "alone"):
+            address = getattr(self, name).address
+            setup.endpoint(name, address, "openai_chat", PATIENCE, price=PRICE)
+        for name, up in self.twins.items():
+            setup.endpoint(name, up.address, "openai_chat", price=PRICE)
+        setup.route("both", "first", "second")
+        whole = json.loads(setup.text())
+        models = whole["models"]
+        models["twin"] = [{**models[name], "as": "twin"} for name in self.twins]
+        return json.dumps(whole)
 
     async def fall_ill(self, how: str) -> None:
         self.ill = how
@@ -99,8 +121,8 @@ class World:
 
 @dataclass
 class Callers:
-    """Ask at a steady pace, whatever becomes of it: every other one wants a stream, and as many
-    again ask for the model that is alone."""
+    """Ask at a steady pace, whatever becomes of it: every other one wants a stream, as many again
+    ask for the model that is alone, and half as many for the one with twins."""
 
     session: aiohttp.ClientSession
     address: str
@@ -114,6 +136,8 @@ class Callers:
             number += 1
             self._start(self._route(number % 2 == 0))
             self._start(self._alone())
+            if number % 2:
+                self._start(self._twin())
             next_s += 1 / self.per_s
             await asyncio.sleep(max(0.0, next_s - monotonic()))
 
@@ -129,11 +153,17 @@ class Callers:
         by = next((name for name in ("first", "second") if name in body), f"status {status}")
         if status == 200 and streams and not body.endswith("data: [DONE]\n\n"):
             by = "a stream without an end"
-        self.world.asked.append(Asked(at_s, by if status == 200 else f"status {status}"))
+        by = by if status == 200 else f"status {status}"
+        self.world.asked.append(Asked(at_s, monotonic(), by))
 
     async def _alone(self) -> None:
         self.world.asked_alone += 1
         await self.ask("alone", False)
+
+    async def _twin(self) -> None:
+        status, body = await self.ask("twin", True)
+        if status != 200 or not body.endswith("data: [DONE]\n\n"):
+            self.world.twins_failed += 1
 
     async def ask(self, model: str, streams: bool) -> tuple[int, str]:
         messages = [{"role": "user", "content": "Say a word."}]
@@ -188,16 +218,17 @@ def prove(short: bool) -> dict[str, object]:
 
 
 async def _prove(form: Form) -> dict[str, object]:
-    async with Scripted() as first, Scripted() as second, Scripted() as alone:
-        world = World(first, second, alone)
+    async with AsyncExitStack() as serving:
+        first, second, alone, *twins = [
+            await serving.enter_async_context(Scripted()) for _ in range(3 + len(TWINS_FIRST_S))
+        ]
+        world = World(first, second, alone, dict(zip(TWINS_FIRST_S, twins, strict=True)))
         world.script()
         setup = Setup()
-        for name, up in (("first", first), ("second", second), ("alone", alone)):
-            setup.endpoint(name, up.address, "openai_chat", PATIENCE, price=PRICE)
-        setup.route("both", "first", "second")
+        config = world.config(setup)
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-            serving = gateway(Path(folder), setup.text(), setup.secrets)
-            running = await asyncio.to_thread(stack.enter_context, serving)
+            started = gateway(Path(folder), config, setup.secrets)
+            running = await asyncio.to_thread(stack.enter_context, started)
             connector = aiohttp.TCPConnector(limit=0)
             async with aiohttp.ClientSession(connector=connector) as session:
                 callers = Callers(session, running.address, world, form.per_s)
@@ -210,7 +241,7 @@ async def _prove(form: Form) -> dict[str, object]:
                 load.cancel()
                 await asyncio.gather(*callers.asking)
             await asyncio.to_thread(stack.close)
-    return _figures(outages, len(alone.seen) / world.asked_alone)
+    return _figures(outages, world)
 
 
 async def _outage(how: str, form: Form, lasts_s: float, callers: Callers) -> Outage:
@@ -228,7 +259,7 @@ async def _outage(how: str, form: Form, lasts_s: float, callers: Callers) -> Out
     await _until_all_are_back(world, well_s, form.settled_s)
     _progress(f"{how}: back after {monotonic() - well_s - form.settled_s:.1f} s")
     await asyncio.gather(*waiting)
-    before = [one.by for one in world.asked if began_s <= one.at_s < ill_s - ON_ITS_WAY_S]
+    before = [one.by for one in world.asked if began_s <= one.at_s and one.done_s < ill_s]
     during = [one.by for one in world.asked if ill_s <= one.at_s < well_s - ON_ITS_WAY_S]
     after = [one for one in world.asked if one.at_s >= well_s]
     seen = world.first.asked("first")
@@ -270,9 +301,29 @@ def _progress(line: str) -> None:
     print(f"outage: {line}", file=sys.stderr, flush=True)
 
 
-def _figures(outages: dict[str, Outage], amplification: float) -> dict[str, object]:
+class _Twin:
+    """Answers by a stream whose first word takes its time, or 503 where it takes none."""
+
+    def __init__(self, first_s: float) -> None:
+        self._first_s = first_s
+
+    def __call__(self, seen: Seen) -> Script:
+        if not self._first_s:
+            return reply({"error": {"message": "down"}}, status=503)
+        gate = Gate()
+        asyncio.get_running_loop().call_later(self._first_s, gate.open)
+        return answer("openai_chat", True, ["word"], Bill(plain=5, text=1), [gate])
+
+
+def _figures(outages: dict[str, Outage], world: World) -> dict[str, object]:
     """Sums, and the worst of each; then each outage by itself."""
     of: Sequence[Outage] = list(outages.values())
+    amplification = len(world.alone.seen) / world.asked_alone
+    counts = {name: len(up.seen) for name, up in world.twins.items()}
+    whole = sum(counts.values())
+    slow_share, dead_share = counts["slow"] / whole, counts["dead"] / whole
+    are_fair = 0 < slow_share <= SLOW_SHARE
+    are_fair &= counts["dead"] <= max(DEAD_TWIN_SHARE * whole, LEAST_DEAD)
     return {
         "requests": sum(one.requests for one in of),
         "served_elsewhere": sum(one.served_elsewhere for one in of),
@@ -283,6 +334,12 @@ def _figures(outages: dict[str, Outage], amplification: float) -> dict[str, obje
         "back_within_s": round(max(one.back_within_s for one in of), 2),
         "all_back_within_s": round(max(one.all_back_within_s for one in of), 2),
         "amplification_alone": round(amplification, 3),
+        "twin_slow_share": round(slow_share, 3),
+        "twin_dead_share": round(dead_share, 4),
+        "twins_failed": world.twins_failed,
         **{how: one.figures() for how, one in outages.items()},
-        "ok": all(one.is_ok for one in of) and 0.9 < amplification <= AMPLIFICATION,
+        "ok": all(one.is_ok for one in of)
+        and 0.9 < amplification <= AMPLIFICATION
+        and are_fair
+        and world.twins_failed == 0,
     }
