@@ -47,7 +47,6 @@ async def test_no_number_gets_past_a_budget(up: Scripted, tmp_path: Path, member
 @pytest.mark.parametrize(
     "asked",
     [
-        pytest.param({"n": 128, "max_tokens": 1_000}, id="many answers"),
         pytest.param({"max_tokens": 1 << 31}, id="a long answer"),
         pytest.param({"max_tokens": 1_000_000, "stream": True}, id="a long stream"),
         pytest.param({"messages": [{"role": "user", "content": "a " * 999_999}]}, id="long words"),
@@ -64,6 +63,16 @@ async def test_what_cannot_be_paid_is_not_asked(
 
     assert (got.status, got.json["error"]["code"]) == (402, "budget_exhausted")
     assert up.asked("a") == []
+
+
+async def test_a_budget_for_one_answer_does_not_pay_for_many(up: Scripted, tmp_path: Path) -> None:
+    one_usd = KeyLimits(budget_day_nano_usd=10**9)
+    dear = at(up, "a", prices=(Price(Rates(input=0, output=10**9)),))
+    async with serving(tmp_path, up, dear, key=one_usd) as served:
+        assert (await served.ask("a", max_tokens=900, n=2)).status == 402
+        assert (await served.ask("a", max_tokens=900)).status == 200
+
+    assert len(up.asked("a")) == 1
 
 
 async def test_what_nobody_knows_the_price_of_is_not_free(up: Scripted, tmp_path: Path) -> None:
