@@ -2,18 +2,16 @@
 to get around a budget."""
 
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from security.memory import MIB, memory_mib
 from servers import canned, plain
 from servers.gateway import Gateway, gateway
 from servers.scripted import Scripted, scripted
 from servers.setup import Setup
 
-MIB = 1 << 20
 ROOM_MIB = 50
 """What a body may take in the gateway's memory while it is looked at, beyond itself: once in the
 pieces that it came in, and once whole."""
@@ -87,15 +85,6 @@ def served(up: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
     setup = Setup().endpoint("a", up.address, "openai_chat")
     with gateway(folder, setup.text(), setup.secrets) as running:
         yield running
-
-
-def memory_mib(served: Gateway, line: str) -> float:
-    """``VmRSS``, or ``VmHWM``: the most since it was last looked at."""
-    place = Path(f"/proc/{served.process.pid}")
-    told = re.search(rf"^{line}:\s+(\d+) kB", (place / "status").read_text(), re.MULTILINE)
-    assert told is not None
-    (place / "clear_refs").write_text("5")  # from here on the most is counted anew (proc(5))
-    return int(told[1]) / 1024
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/route"])
