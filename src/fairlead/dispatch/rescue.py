@@ -63,8 +63,8 @@ class Rescue:
         self._errand, self._health, self._try, self._dice = errand, health, try_, dice
         self._went = [Went(Leg(tried.attempt), tried.error)]
         self._aside: list[SetAside] = []
-        self._said = said
         self._text = said.text
+        self._broken = broken
         self._open = said.plain and is_text(errand.request)
         """Whether what the caller has is a text, and we have it too."""
         self._tokens = broken.counted_tokens
@@ -98,8 +98,15 @@ class Rescue:
                 self._went.append(Went(leg, forgetful(error)))
             except (OverBudget, BadRequest) as refusal:
                 self._aside.append(SetAside(leg.attempt, refusal))
-        chars = len(self._text) if self._said.plain else None
-        raise broken_off(self._went, self._aside, self._errand.carried, chars)
+        raise broken_off(self._went, self._aside, self._errand.carried, self._chars)
+
+    @property
+    def _chars(self) -> int | None:
+        """How much text the caller has, beside whatever else; None where that was not kept."""
+        said = None if self._text else self._broken.said(translated=True)
+        if said is None:
+            return len(self._text) or None
+        return sum(len(event.text) for event in said[0] if isinstance(event, TextDelta))
 
     async def _next(self) -> Leg | None:
         """Who goes on, once the pause that it takes is over."""

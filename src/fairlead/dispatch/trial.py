@@ -215,15 +215,16 @@ class Trial:
                 self._errand.carried.first_token_s = self._first_s
         return alive
 
-    def said(self) -> tuple[list[Event], End | None] | None:
+    def said(self, translated: bool = False) -> tuple[list[Event], End | None] | None:
         """All events of a stream that broke, again, and its end where that was as good as told;
         None where they were not kept. Only what was read is kept, which costs next to nothing: the
-        same bytes give the same events."""
+        same bytes give the same events. ``translated``: none of them as passed bytes."""
         if self._read is None:
             return None
         request, events = self._errand.request, list[Event]()
         dialect, own = _spoken(request, self._attempt.endpoint)
-        decoder = dialect.decoder(request, own and not self._errand.continues)
+        relays = own and not (translated or self._errand.continues)
+        decoder = dialect.decoder(request, relays)
         with suppress(UpstreamError):
             for data in self._read:
                 events += decoder.feed(data)
