@@ -165,6 +165,36 @@ def test_there_is_one_budget(processes: Processes, up: Scripted) -> None:
     processes.balanced()
 
 
+def test_limits_by_the_minute_go_on(processes: Processes) -> None:
+    key = create_key(processes.folder / "data", "team", "--requests-per-minute", "2")
+    old = processes.start()
+    assert ask(old.address, "small", key=key).status == 200
+    new = processes.start(TAKE_OVER)
+
+    assert [ask(new.address, "small", key=key).status for _ in range(2)] == [200, 429]
+
+
+def test_an_answer_under_way_is_not_given_twice(processes: Processes, up: Scripted) -> None:
+    gate = Gate()
+    up.on("small", (gate, *reply(OPENAI["text"].whole)))
+    once = {"content-type": "application/json", "idempotency-key": "order-7"}
+    old = processes.start()
+    connection = http.client.HTTPConnection(old.address.removeprefix("http://"), timeout=MOST_S)
+    with closing(connection):
+        connection.request("POST", CHAT, body(), once)
+        up.wait_for("small")
+        new = processes.start(TAKE_OVER)
+        assert request("POST", new.address + CHAT, body().encode(), once).status == 409
+        gate.open()
+        with connection.getresponse() as answer:
+            told = answer.read()
+
+    until(lambda: request("POST", new.address + CHAT, body().encode(), once).status == 200)
+    again = request("POST", new.address + CHAT, body().encode(), once)
+    assert (again.body, len(up.seen)) == (told, 1)
+    assert again.headers["x-fairlead-replayed"] == answer.headers["x-fairlead-request-id"]
+
+
 def test_killed_while_it_finishes_it_is_settled_by_the_new_one(
     processes: Processes, up: Scripted
 ) -> None:

@@ -27,6 +27,7 @@ from fairlead.outside.handover import (
 )
 from fairlead.types.errors import OurError
 
+YOURS = Yours([("k1", "tokens", 10**6, 10**24)])
 WISH = Borrow("a.1", "k1", 100, 1000, None)
 
 
@@ -67,7 +68,7 @@ async def test_lock_and_sockets_go_through_it(
         heard.append(await talk.hear())
         await talk.say(Offer(7, "127.0.0.1", 4600), [lock, listening.fileno()])
         heard.append(await talk.hear())
-        await talk.say(Yours())
+        await talk.say(YOURS)
         heard.append(await talk.hear())
         ended.set()
 
@@ -80,7 +81,7 @@ async def test_lock_and_sockets_go_through_it(
             assert os.fstat(same).st_ino == os.fstat(lock).st_ino
             os.close(same)
             link.say(Ready())
-            link.hear(Yours)
+            assert link.hear(Yours) == YOURS
             link.say(Serving())
             with sockets[0] as taken:
                 assert taken.getsockname() == address

@@ -187,3 +187,11 @@ def wait_of(limiter: RateLimits, by: Caller, tokens: int, now_s: float) -> float
     except RateLimited as refusal:
         return refusal.retry_after_s
     return None
+
+
+def test_another_process_goes_on_where_the_first_one_was() -> None:
+    by, first, second = caller(requests=3, tokens=600), RateLimits(), RateLimits()
+    assert passes(first, by, 100, START_S)
+    second.inherit(first.levels())
+
+    assert [how_many(each, by, 100, START_S + 1) for each in (first, second)] == [2, 2]

@@ -30,7 +30,8 @@ from fairlead.outside.handover import (
 )
 from fairlead.outside.store import Store
 from fairlead.server.http import Listener
-from fairlead.state.ledger import SETTLED, Ledger, Wanted
+from fairlead.state import State
+from fairlead.state.ledger import SETTLED, Wanted
 from fairlead.types.errors import OurError, OverBudget, Overloaded
 
 log = getLogger("fairlead")
@@ -49,7 +50,7 @@ class Place:
         folder: Folder,
         listen: Listen,
         store: Store,
-        ledger: Ledger,
+        state: State,
         listener: Listener,
         mark: Mark,
     ) -> None:
@@ -58,7 +59,8 @@ class Place:
         self._folder = folder
         self._listen = listen
         self._store = store
-        self._ledger = ledger
+        self._state = state
+        self._ledger = state.ledger
         self._listener = listener
         self._mark = mark
         self._lends = False
@@ -125,7 +127,7 @@ class Place:
             self._mark.begin(self._ledger.open_attempts)
             self._ledger.lend(self)
             await self._store.flush()
-            await talk.say(Yours())
+            await talk.say(Yours(self._state.limits.levels()))
             if isinstance(await talk.hear(), Serving):
                 await self._listener.hand_over()
                 self._store.unlock()
@@ -142,18 +144,22 @@ class Place:
 class Others:
     """As seen by the process that serves: those that handed over and finish what they had."""
 
-    def __init__(self, folder: Folder, store: Store, ledger: Ledger) -> None:
+    def __init__(self, folder: Folder, store: Store, state: State) -> None:
         self._folder = folder
         self._store = store
-        self._ledger = ledger
+        self._ledger = state.ledger
+        self._limits = state.limits
 
-    def recover(self, taken_over: bool) -> int:
-        """At the start, see ``Ledger.recover``. Blocks."""
+    def recover(self, yours: Yours | None) -> int:
+        """At the start: take on what is ``yours`` to take on, and see ``Ledger.recover``. None: no
+        process served. Blocks."""
+        if yours is not None:
+            self._limits.inherit(yours.limits)
         marks = drains.found(self._folder.path)
         alive = [each for mark in marks if mark.alive for each in mark.attempt_ids]
         dead = [each for mark in marks if not mark.alive for each in mark.attempt_ids]
         # Who was running before us has settled all other orphans, at its own start.
-        return self._ledger.recover(int(time() * 1000), alive, dead if taken_over else None)
+        return self._ledger.recover(int(time() * 1000), alive, None if yours is None else dead)
 
     async def follow(self, say: Callable[[str], None]) -> None:
         """Count what they settle, and what they leave behind, until none is left."""
@@ -214,11 +220,12 @@ class Before:
             each.close()
         return []
 
-    async def hand_over(self) -> None:
+    async def hand_over(self) -> Yours | None:
         """Returns once all that it holds is on disk. Raises OurError."""
-        if self._link is not None:
-            await to_thread(self._link.say, Ready())
-            await to_thread(self._link.hear, Yours)
+        if self._link is None:
+            return None
+        await to_thread(self._link.say, Ready())
+        return await to_thread(self._link.hear, Yours)
 
     async def is_over(self) -> None:
         """It may stop listening."""

@@ -87,9 +87,8 @@ async def running(
         store = Store(folder.database, loop, lock=before.lock)
         stack.push_async_callback(store.close)
         state = _state(catalog, folder, store, server.listen, stack)
-        await before.hand_over()
-        others = Others(folder, store, state.ledger)
-        recovered = others.recover(taken_over=before.process is not None)
+        others = Others(folder, store, state)
+        recovered = others.recover(await before.hand_over())
         upstream = HttpUpstream(USER_AGENT)
         stack.push_async_callback(upstream.close)
         dispatch = Dispatch(state, upstream, Signers(env, loop.time).sign, random.random)
@@ -106,7 +105,7 @@ async def running(
         stack.push_async_callback(replays.close)
         listener = Listener(gateway, admin, limits, replays)
         admin.ready = lambda: not listener.leaving
-        place = Place(folder, server.listen, store, state.ledger, listener, mark)
+        place = Place(folder, server.listen, store, state, listener, mark)
         stack.push_async_callback(place.close)  # later than the stop: who stops can be followed
         stack.push_async_callback(listener.stop, server.drain_s, server.drain_delay_s, cut)
         if log is not None:

@@ -51,7 +51,8 @@ class Ready(Struct, frozen=True, tag=True):
 
 
 class Yours(Struct, frozen=True, tag=True):
-    pass
+    limits: list[tuple[str, str, int, int]]
+    """As ``state.limits.Level``: what each key has used of its minute."""
 
 
 class Serving(Struct, frozen=True, tag=True):

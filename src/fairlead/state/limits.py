@@ -5,6 +5,8 @@ at which it will be full again. Counted in integers (nanoseconds times the limit
 for as long as a refusal says is always enough, and hardly more than needed.
 """
 
+from collections.abc import Iterable
+
 from fairlead.types.decision import Caller
 from fairlead.types.errors import RateLimited
 
@@ -14,6 +16,10 @@ IDLE_BUCKETS = 1024
 """Full buckets are forgotten whenever there are this many more than after the last time."""
 
 REQUESTS, TOKENS = "requests", "tokens"
+
+Level = tuple[str, str, int, int]
+"""Key, what of it is limited, the limit, and when the bucket is full: on a clock that all processes
+of this machine share."""
 
 
 class Bucket:
@@ -47,6 +53,14 @@ class RateLimits:
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+    def levels(self) -> list[Level]:
+        """For the process that takes over."""
+        return [(*key, bucket.limit, bucket.full_at) for key, bucket in self._buckets.items()]
+
+    def inherit(self, levels: Iterable[Level]) -> None:
+        for key_id, what, limit, full_at in levels:
+            self._bucket(key_id, what, limit).full_at = full_at
 
     def admit(self, caller: Caller, tokens: int, now_s: float) -> None:
         """Take one request and so many tokens, both or neither.
