@@ -44,8 +44,8 @@ BETWEEN_S = 0.5
 """Between a takeover and the next."""
 TOLD = "^reloaded|stays in force"
 """What a process prints once it has read its file."""
-FAILS = 0.03
-"""So many first attempts do."""
+FIRST, FAILS = "openai", 0.03
+"""So many attempts at the first endpoint do; the second then answers."""
 MOST_OUTPUT = 900
 NUMBER = re.compile(rb"Request ([0-9]+):")
 BAD_FILES = (
@@ -85,7 +85,7 @@ class Wall:
         found = NUMBER.search(seen.body)
         number = int(found[1]) if found else 0
         self.asked[number] += 1
-        if self.asked[number] == 1 and self.dice.random() < FAILS:
+        if seen.model == FIRST and self.asked[number] == 1 and self.dice.random() < FAILS:
             return reply({"error": {"message": "not now", "type": "server_error"}}, status=500)
         longest = min(MOST_OUTPUT, longest_answer(seen.json) or MOST_OUTPUT)
         thought = self.dice.randint(0, longest // 2)
