@@ -568,6 +568,58 @@ async def test_a_grant_that_the_start_has_read_from_disk_counts_once(
         third.grant(Wanted("late", "k1", 60, budget_day_nano_usd=99), NOON_MS)
 
 
+async def test_what_a_killed_process_had_not_been_granted_yet_costs_nothing(
+    ledger: Ledger, store: Store
+) -> None:
+    new, serving = await handed_over(ledger, store)
+    asked = asyncio.Event()
+
+    async def ask(wanted: Wanted) -> None:
+        asked.set()
+        await asyncio.Event().wait()  # the process is killed before it is answered
+
+    serving.ask = ask  # type: ignore[method-assign]
+    waits = hold(ledger, TEAM, 60).durable
+    await asyncio.wait_for(asked.wait(), 5.0)
+
+    assert new.bury(serving.noted, NOON_MS) == 0
+    follow(new, store)
+    assert store.read("SELECT basis, nano FROM settle")[0][:] == ("rejected_zero", 0)
+    assert left(new, TEAM) == TEAM.limits.budget_day_nano_usd
+    asyncio.ensure_future(waits).cancel()
+
+
+async def test_what_was_asked_for_before_midnight_is_granted_by_that_days_budget(
+    ledger: Ledger, store: Store
+) -> None:
+    ledger.lend(Serving(Ledger(store)))
+    hold(ledger, TEAM, 80, name="on disk")
+    await store.flush()
+    new = Ledger(store)
+    new.recover(NOON_MS, ("on disk",), dead=())
+    new.grant(Wanted("other", "k1", 30, at_ms=NOON_MS), NOON_MS)
+    tomorrow_ms = NOON_MS + DAY_MS
+
+    for name, worst in (("on disk", 80), ("not on disk", 1)):
+        with pytest.raises(OverBudget):
+            new.grant(Wanted(name, "k1", worst, 100, at_ms=NOON_MS), tomorrow_ms)
+    new.grant(Wanted("of tomorrow", "k1", 100, 100, at_ms=tomorrow_ms), tomorrow_ms)
+
+
+async def test_who_serves_again_does_not_inherit_from_itself(ledger: Ledger, store: Store) -> None:
+    """The other one died before it served, and our own wish came back to us."""
+    ledger.lend(Serving(Ledger(store)))
+    held = hold(ledger, TEAM, 60)
+    ledger.lend(None)
+    ledger.grant(Wanted("a", "k1", 60, 100, at_ms=NOON_MS), NOON_MS)
+
+    assert ledger.inherited == ()
+    assert left(ledger, TEAM) == 40
+    with pytest.raises(OverBudget):
+        ledger.grant(Wanted("a", "k1", 60, 50, at_ms=NOON_MS), NOON_MS)
+    await held.durable
+
+
 async def test_what_a_process_leaves_that_was_killed_while_it_drained(
     ledger: Ledger, store: Store
 ) -> None:

@@ -67,6 +67,7 @@ class Borrow(Struct, frozen=True, tag=True):
     worst_nano_usd: int | None
     budget_day_nano_usd: int | None
     budget_month_nano_usd: int | None
+    at_ms: int | None = None
 
 
 class Lent(Struct, frozen=True, tag=True):

@@ -61,7 +61,7 @@ Row = tuple[str | int | float | bytes | None, ...]
 
 NO_LIMITS = Limits()
 DAY_MS = 86_400_000
-LEFT_WINDOWS = 8
+LEFT_WINDOWS = 12
 """Names of windows that stay known when the clock leaves them: a day and a month each time."""
 LEASE_MS = 3_600_000
 """Longer than any attempt lasts."""
@@ -77,6 +77,12 @@ SELECT attempt_id, intent.key_id, date(intent.at_ms / 1000, 'unixepoch'), reserv
        iif(reserved_nano IS NULL, 'price_unknown', 'lease_expired_max'), ?
 FROM intent LEFT JOIN settle USING (attempt_id)
 WHERE settle.attempt_id IS NULL AND attempt_id {} (SELECT value FROM json_each(?))
+"""
+NEVER_SENT = """
+INSERT OR IGNORE INTO settle (attempt_id, key_id, day, nano, basis, at_ms)
+SELECT attempt_id, intent.key_id, date(intent.at_ms / 1000, 'unixepoch'), 0, 'rejected_zero', ?
+FROM intent LEFT JOIN settle USING (attempt_id)
+WHERE settle.attempt_id IS NULL AND attempt_id IN (SELECT value FROM json_each(?))
 """
 SPENT_AND_OPEN = """
 SELECT key_id, "window", nano, NULL, NULL FROM spend WHERE "window" IN (?, ?, ?, ?)
@@ -119,6 +125,8 @@ class Wanted(Struct, frozen=True):
     worst_nano_usd: int | None
     budget_day_nano_usd: int | None = None
     budget_month_nano_usd: int | None = None
+    at_ms: int | None = None
+    """Of its intent, whose day and month it is charged to; None: now."""
 
 
 class Elsewhere(Protocol):
@@ -231,8 +239,12 @@ class Ledger:
 
     def bury(self, attempt_ids: Collection[str], now_ms: int) -> int:
         """Settle at their reserve those that a process left open which was still running when we
-        started; then follow. Returns how many. Blocks, and changes the disk alone: any thread."""
-        return self._writer.write(RECOVER.format("IN"), (now_ms, json.dumps([*attempt_ids])))
+        started, and at nothing what we never granted: that was not sent, nor was what is not on
+        disk. Returns how many may have been. Blocks."""
+        granted = json.dumps([each for each in attempt_ids if each in self._inherited])
+        orphans = self._writer.write(RECOVER.format("IN"), (now_ms, granted))
+        self._writer.write(NEVER_SENT, (now_ms, json.dumps([*attempt_ids])))
+        return orphans
 
     def grant(self, wanted: Wanted, now_ms: int) -> None:
         """Reserve for an attempt of another process, once. Raises OverBudget."""
@@ -240,10 +252,16 @@ class Ledger:
             budget_day_nano_usd=wanted.budget_day_nano_usd,
             budget_month_nano_usd=wanted.budget_month_nano_usd,
         )
-        accounts, worst = self._accounts_of(wanted.key_id, now_ms), wanted.worst_nano_usd
-        known = wanted.attempt_id in self._inherited
+        self._turn(now_ms)
+        at_ms = now_ms if wanted.at_ms is None else wanted.at_ms
+        accounts = self._accounts_in(wanted.key_id, windows_at(at_ms))
+        worst, known = wanted.worst_nano_usd, True
+        if wanted.attempt_id in self._inherited:
+            accounts, _ = self._inherited[wanted.attempt_id]
+        elif wanted.attempt_id not in self._open:  # our own, asked for before we served again
+            known = False
         if limits != NO_LIMITS:
-            # What was read from disk at the start is in the account already.
+            # What was read from disk at the start is in the account already, as is what we hold.
             self._check(limits, accounts, 0 if known and worst is not None else worst, now_ms)
         if not known:
             self._inherit(wanted.attempt_id, accounts, worst or 0)
@@ -273,7 +291,7 @@ class Ledger:
         durable: Awaitable[None] = AT_ONCE
         if self._elsewhere is not None:
             self._elsewhere.note(attempt_id)
-            durable = ensure_future(self._borrow(self._elsewhere, caller, intent, worst))
+            durable = ensure_future(self._borrow(self._elsewhere, caller, intent, worst, now_ms))
         elif caller.has_budget:
             self._check(caller.limits, accounts, worst, now_ms)
             durable = self._writer.append_durable(INTENT, intent)
@@ -337,7 +355,7 @@ class Ledger:
         _move(accounts, reserved, 0)
 
     async def _borrow(
-        self, elsewhere: Elsewhere, caller: Caller, intent: Row, worst: int | None
+        self, elsewhere: Elsewhere, caller: Caller, intent: Row, worst: int | None, at_ms: int
     ) -> None:
         """On disk first, so that whoever takes over in between knows of it."""
         await self._writer.append_durable(INTENT, intent)
@@ -349,6 +367,7 @@ class Ledger:
                 worst,
                 limits.budget_day_nano_usd,
                 limits.budget_month_nano_usd,
+                at_ms,
             )
         )
 
