@@ -212,6 +212,9 @@ class Machine:
     def lock(self, path: object) -> int:
         return -1
 
+    def close(self, descriptor: int) -> None:
+        """In the place of ``os.close``: of the lock."""
+
     def connect(self, path: object) -> Connection:
         return Connection(self)
 
@@ -240,6 +243,7 @@ def in_place_of_the_world(machine: Machine) -> Iterator[None]:
     replace(real_store, "Thread", machine.thread)
     replace(real_store, "SimpleQueue", Handed)
     replace(real_store, "database", machine)
+    replace(real_store, "os", machine)
     try:
         yield
     finally:

@@ -8,12 +8,16 @@ from collections.abc import Iterable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
+from prove.simulation.handing import hand
 from prove.simulation.machine import Machine, in_place_of_the_world
-from prove.simulation.world import Result, simulate
+from prove.simulation.result import Result
+from prove.simulation.world import simulate
 
 KEPT = Path(__file__).with_name("seeds.txt")
 LOT = 250
 """Seeds that a process does in a row."""
+HANDING_EVERY = 4
+"""Of so many seeds one tells of processes that take over as well."""
 LAST_EVENTS = 40
 COLLECT_EVERY = 25
 SHOWN = 5
@@ -25,7 +29,7 @@ def kept_seeds() -> dict[int, str]:
     return {int(seed): why for seed, _, why in (line.partition(" ") for line in lines if line)}
 
 
-def results(seeds: Iterable[int]) -> Iterator[Result]:
+def results(seeds: Iterable[int], handing_every: int = HANDING_EVERY) -> Iterator[Result]:
     """In this process. Nothing is collected while a seed runs: a generator that the collector
     closes would come in at another moment each time."""
     machine = Machine()
@@ -39,6 +43,8 @@ def results(seeds: Iterable[int]) -> Iterator[Result]:
                 if count % COLLECT_EVERY == 0:
                     gc.collect()
                 yield simulate(seed, machine)
+                if seed % handing_every == 0:
+                    yield hand(seed, machine)
     finally:
         gc.unfreeze()
         if collecting:
@@ -48,13 +54,17 @@ def results(seeds: Iterable[int]) -> Iterator[Result]:
 class Tally:
     def __init__(self) -> None:
         self.figures = dict.fromkeys(
-            ("seeds", "requests", "sent", "answered", "crashes", "cancelled", "invariant_breaks"), 0
+            (
+                *("seeds", "handings", "requests", "sent", "answered", "crashes", "cancelled"),
+                "invariant_breaks",
+            ),
+            0,
         )
         self.failed: list[tuple[int, str]] = []
 
     def add(self, result: Result) -> None:
         """Prints what broke: whoever reads that can replay it."""
-        self.figures["seeds"] += 1
+        self.figures["seeds" if result.kind == "world" else "handings"] += 1
         for name in ("requests", "sent", "answered", "crashes", "cancelled"):
             self.figures[name] += getattr(result, name)
         if result.broken:
@@ -70,7 +80,7 @@ class Tally:
 
     @property
     def found(self) -> dict[str, object]:
-        failed = sorted(seed for seed, _ in self.failed)
+        failed = sorted({seed for seed, _ in self.failed})
         return {**self.figures, "failed_seeds": failed, "ok": not failed}
 
 
@@ -78,12 +88,12 @@ def shown(result: Result, last: int) -> str:
     """A seed's events, the last of them, and how it ended."""
     events = [f"{at_s:14.6f}  {what:<16} {detail}" for at_s, what, detail in result.trace[-last:]]
     end = f"broken: {result.broken}" if result.broken else "every invariant held"
-    return "\n".join((f"seed {result.seed}", *events, end))
+    return "\n".join((f"{result.kind} {result.seed}", *events, end))
 
 
-def tally_of(seeds: Iterable[int]) -> Tally:
+def tally_of(seeds: Iterable[int], handing_every: int = HANDING_EVERY) -> Tally:
     tally = Tally()
-    for result in results(seeds):
+    for result in results(seeds, handing_every):
         tally.add(result)
     return tally
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import astuple, replace
 
 from fairlead.dispatch import Dispatch
@@ -24,6 +23,7 @@ from prove.simulation.clients import Client
 from prove.simulation.invariants import Books, Broken, Request, must
 from prove.simulation.loop import Stuck, VirtualLoop
 from prove.simulation.machine import Crash, Machine
+from prove.simulation.result import Result
 from prove.simulation.story import PEPPER, STARTS_S, Ask, Event, Story, tell
 from prove.simulation.vendors import Exchange, Vendors
 from prove.simulation.watching import REQUEST, Watching
@@ -35,18 +35,6 @@ CALM_S = 20.5
 LONG_CALM_S = 90_000.0
 """By then a model that was gone may be asked again."""
 LONG_WAYS = ("quota", "401", "404", "410")
-
-
-class Result(Struct, frozen=True):
-    seed: int
-    requests: int
-    sent: int
-    crashes: int
-    cancelled: int
-    answered: int
-    broken: str
-    """The invariant that does not hold, and where; empty when all do."""
-    trace: list[tuple[float, str, str]]
 
 
 class World:
@@ -89,6 +77,7 @@ class World:
         self.note("end", broken)
         requests = self.books.requests.values()
         return Result(
+            kind="world",
             seed=story.seed,
             requests=len(requests),
             sent=sum(len(one.sent) for one in requests),

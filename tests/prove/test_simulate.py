@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from prove.proofs.simulate import SHORT_SEEDS, prove
-from prove.simulation.many import kept_seeds, results
+from prove.simulation.many import HANDING_EVERY, kept_seeds, results
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,17 +16,28 @@ def test_no_invariant_breaks() -> None:
 
     assert found["ok"], found
     assert found["seeds"] == SHORT_SEEDS + len(kept_seeds())
+    assert found["handings"] == SHORT_SEEDS // HANDING_EVERY + len(kept_seeds())
     assert (found["invariant_breaks"], found["failed_seeds"]) == (0, [])
 
 
 def test_the_worlds_are_not_idle() -> None:
     """A simulation in which nothing happens proves nothing."""
-    found = list(results(range(60)))
+    found = [one for one in results(range(60)) if one.kind == "world"]
 
     assert sum(one.sent for one in found) > 300
     assert sum(one.answered for one in found) > 200
     assert sum(one.crashes for one in found) > 20
     assert sum(one.cancelled for one in found) > 20
+
+
+def test_processes_take_over_and_die() -> None:
+    found = [one for one in results(range(0, 200, 4)) if one.kind == "handing"]
+    events = [what for one in found for _, what, _ in one.trace]
+
+    assert sum(one.sent for one in found) > 500
+    assert events.count("has taken over") > 50
+    assert events.count("gives up") > 0
+    assert events.count("dies") > 20
 
 
 @pytest.mark.parametrize("seed", [8, 589])

@@ -188,6 +188,19 @@ def the_clock_makes_forget_what_is_held(patch: Patch) -> None:
     patch.setattr(Ledger, "_open_windows", open_windows)
 
 
+def who_takes_over_inherits_nothing(patch: Patch) -> None:
+    real = Ledger.recover
+
+    def recover(self: Ledger, now_ms: int, alive: Any = (), dead: Any = None) -> int:
+        return real(self, now_ms, (), dead)
+
+    patch.setattr(Ledger, "recover", recover)
+
+
+def who_has_handed_over_asks_nobody(patch: Patch) -> None:
+    patch.setattr(Ledger, "lend", lambda self, elsewhere: None)
+
+
 FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     reserves_count_for_nothing: ("the ledger knows what is left", "spent and reserved stay"),
     a_settle_runs_twice: ("an attempt settles once",),
@@ -206,6 +219,8 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     another_answers_in_the_middle: ("the text is whole", "what was told before an error"),
     an_exchange_is_not_left: ("no exchange is left open",),
     something_runs_on: ("no task outlives its request",),
+    who_takes_over_inherits_nothing: ("no process spends", "the ledger knows what is left"),
+    who_has_handed_over_asks_nobody: ("no process spends", "the ledger knows what is left"),
     # Both were real.
     who_leaves_pays_for_a_refusal: ("a refusal costs nothing",),
     the_clock_makes_forget_what_is_held: ("the ledger knows what is left",),

@@ -1,0 +1,420 @@
+"""One ledger and several processes: they take over from one another, and die, at any point.
+
+The real ledger, store, ``Place`` and ``Others``; requests are reduced to what a ledger sees of
+them. The books know nothing of processes: what was sent costs its reserve until it is known what it
+cost, and no key is ever beyond its budget.
+"""
+
+import asyncio
+from contextlib import suppress
+from contextvars import ContextVar, copy_context
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from fairlead.app import handover
+from fairlead.app.handover import Others, Place
+from fairlead.outside.config.settings import Listen
+from fairlead.outside.folder import Folder
+from fairlead.outside.handover import Offer, Ready, Serving, TakeOver, Yours
+from fairlead.outside.store import Store
+from fairlead.state.ledger import AT_ONCE, Ledger
+from fairlead.types.catalog import Endpoint, Model, Price, Rates
+from fairlead.types.decision import Attempt, Caller, Limits, Score
+from fairlead.types.errors import OverBudget, Overloaded
+from fairlead.types.facts import Attempted
+from prove.simulation.chance import Chance
+from prove.simulation.invariants import BALANCES, Broken, must
+from prove.simulation.loop import Stuck, VirtualLoop
+from prove.simulation.machine import Crash, Machine
+from prove.simulation.result import Result
+from prove.simulation.story import MIDNIGHTS_S, STARTS_S
+from prove.simulation.town import Citizen, Mark, Town
+
+PROCESS: "ContextVar[Process | None]" = ContextVar("process", default=None)
+ENDPOINT = Endpoint(
+    name="a/m",
+    provider="a",
+    model=Model("m", prices=(Price(Rates(1, 1), source="list"),)),
+    upstream_model="m",
+    dialect="openai_chat",
+    base_url="http://127.0.0.1:1/v1",
+)
+HANGS_S = 500.0
+
+
+class Sent(Struct):
+    """What was really sent: it costs its reserve until it is over, for ever if its process died."""
+
+    name: str
+    key_id: str
+    day: str
+    worst: int
+    cost: int | None = None
+    acknowledged: bool = False
+
+
+class Truth:
+    def __init__(self, machine: Machine, limits: dict[str, Limits]) -> None:
+        self._machine = machine
+        self._limits = limits
+        self.sent: dict[str, Sent] = {}
+
+    def spent(self, key_id: str, begins: str) -> int:
+        """At worst, in the day or month whose ISO dates begin so."""
+        return sum(
+            one.worst if one.cost is None else one.cost
+            for one in self.sent.values()
+            if one.key_id == key_id and one.day.startswith(begins)
+        )
+
+    def send(self, sent: Sent) -> None:
+        must(sent.name not in self.sent, "an attempt is sent once", sent.name)
+        self.sent[sent.name] = sent
+        limits = self._limits[sent.key_id]
+        for begins, limit in (
+            (sent.day, limits.budget_day_nano_usd),
+            (sent.day[:7], limits.budget_month_nano_usd),
+        ):
+            spent = self.spent(sent.key_id, begins)
+            within = limit is None or spent <= limit
+            must(within, "no process spends another's money", f"{sent}: {spent} of {limit}")
+
+    def settled(self) -> None:
+        """All is over, and on disk."""
+        rows = self._machine.disk.rows("SELECT attempt_id, nano, basis FROM settle")
+        settled = {name: (nano, basis) for name, nano, basis in rows}
+        for one in self.sent.values():
+            nano, basis = settled.pop(one.name, (None, "nothing"))
+            if basis == "lease_expired_max":
+                must(not one.acknowledged, "nothing acknowledged is lost", one.name)
+                must(nano == one.worst, "an orphan costs its reserve", f"{one}: {nano}")
+            elif basis != "nothing" or one.acknowledged or self._limits[one.key_id] != Limits():
+                # Where no budget waits for it, an intent may die with its process.
+                must(nano == one.cost, "each attempt is settled on disk", f"{one}: {nano}, {basis}")
+        for key_id, window, nano, total in self._machine.disk.rows(BALANCES):
+            must(nano == total, "a balance is the sum of its settles", f"{key_id} {window}")
+
+
+class Process(Citizen):
+    """A gateway, reduced to its ledger."""
+
+    def __init__(self, town: Town, machine: Machine, number: int, lock: int | None) -> None:
+        super().__init__(town)
+        self.number = number
+        self.machine = machine
+        self.open = 0
+        self.mark = Mark(self)
+        self.accepts = False
+        folder = Folder(Path(f"/simulated/{number}"))
+        self.store = Store(folder.database, town.loop, lock=lock)
+        self.writer = machine.writer
+        self.ledger = Ledger(self.store)
+        self.others = Others(folder, self.store, self.ledger)
+        town.moving = self
+        listener: Any = self
+        mark: Any = self.mark
+        self.place = Place(folder, Listen("127.0.0.1", 1), self.store, self.ledger, listener, mark)
+
+    def listening(self) -> list[int]:
+        return []
+
+    async def hand_over(self) -> None:
+        """As the listener: who connects from now on reaches the other one."""
+        await asyncio.sleep(self.town.delay_s())
+        self.accepts = False
+
+    def die(self) -> None:
+        if self.writer is not None:
+            self.writer.dead = True
+        self.accepts = False
+        super().die()
+
+    async def serve(self) -> None:
+        self.accepts = True
+        await self.place.open()
+
+    async def look_after(self) -> None:
+        """Follow the others; and once another serves, finish what is open and go."""
+        self.spawn(self.others.follow(lambda line: None))
+        await self.place.given.wait()
+        while self.open or self.ledger.open_holds:  # noqa: ASYNC110 - time is free here
+            await asyncio.sleep(0.1)
+        await self.place.close()
+        await self.store.flush()
+        self.mark.close()
+        self.die()
+
+
+class Handing:
+    """One seed."""
+
+    def __init__(self, seed: int, machine: Machine) -> None:
+        self.seed = seed
+        self.machine = machine
+        self.chance = chance = Chance(f"handing {seed}")
+        machine.boot(chance)
+        machine.wall_s = chance.one_of(MIDNIGHTS_S) - STARTS_S - chance.between(0.0, 60.0)
+        machine.slow_disk_s = chance.one_of((1e-4, 2e-3, 0.05))
+        late_s = chance.one_of((0.0, 1e-6, 1e-3))
+        self.loop = machine.loop = VirtualLoop(Chance(f"{seed} loop"), STARTS_S, late_s)
+        self.town = Town(self.loop, chance, chance.one_of((1e-4, 0.01, 0.3)))
+        self.worst = chance.whole(10, 100)
+        day = int(self.worst * chance.one_of((1.0, 2.5, 5.0)))
+        limits = {
+            "a": Limits(budget_day_nano_usd=day, budget_month_nano_usd=int(day * 1.2)),
+            "b": Limits(budget_day_nano_usd=day * 2),
+            "c": Limits(),
+        }
+        self.callers = [Caller(key, key, limits=limit) for key, limit in limits.items()]
+        self.truth = Truth(machine, limits)
+        self.processes: list[Process] = []
+        self.trace: list[tuple[float, str, str]] = []
+        self.over = 0
+        self.crashes = 0
+
+    def note(self, what: str, detail: object = "") -> None:
+        self.trace.append((round(self.loop.time(), 6), what, str(detail)))
+
+    def run(self) -> Result:
+        Broken.first = None
+        factory: Any = self._task
+        self.loop.set_task_factory(factory)
+        patched = {
+            "drains": self.town,
+            "asked": self.town.asked,
+            "to_thread": self.town.to_thread,
+            "Door": self.town.make_door,
+        }
+        before = {name: getattr(handover, name) for name in patched}
+        for name, value in patched.items():
+            setattr(handover, name, value)
+        try:
+            self.loop.run_until_complete(self._live())
+        except Broken:
+            pass
+        except Stuck as error:
+            Broken("nothing hangs", str(error))
+        finally:
+            for process in self.processes:
+                process.die()
+            with suppress(Broken, Crash):
+                self.loop.bury()
+            for name, value in before.items():
+                setattr(handover, name, value)
+        self.note("end", Broken.first or "")
+        sent = self.truth.sent.values()
+        return Result(
+            kind="handing",
+            seed=self.seed,
+            requests=self.over,
+            sent=len(sent),
+            crashes=self.crashes,
+            cancelled=0,
+            answered=sum(one.acknowledged for one in sent),
+            broken=str(Broken.first or ""),
+            trace=self.trace,
+        )
+
+    def _task(self, loop: Any, coro: Any, **more: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(coro, loop=loop, **more)
+        process = PROCESS.get()
+        if process is not None:
+            process.tasks.append(task)
+        return task
+
+    @property
+    def alive(self) -> list[Process]:
+        return [one for one in self.processes if not one.dead]
+
+    async def _live(self) -> None:
+        chance = self.chance
+        count = chance.whole(6, 40)
+        await self._start()
+        for number in range(count):
+            self.loop.call_at(STARTS_S + 20 * chance.random(), self._asks, number)
+        for _ in range(chance.whole(1, 3)):
+            self.loop.call_at(STARTS_S + 20 * chance.random(), self._begins, self._take_over)
+        for _ in range(chance.one_of((0, 0, 1, 1, 2))):
+            self.loop.call_at(STARTS_S + 20 * chance.random(), self._kill)
+        until_s = self.loop.time() + HANGS_S
+        while self.over < count:
+            await asyncio.sleep(0.5)
+            must(self.loop.time() < until_s, "nothing hangs", f"{self.over} of {count}")
+            if not any(one.accepts for one in self.alive):
+                await self._start()
+        await asyncio.sleep(60.0)
+        if not any(one.accepts for one in self.alive):
+            await self._start()
+            await asyncio.sleep(5.0)
+        self._ends()
+
+    def _ends(self) -> None:
+        serving = [one for one in self.alive if one.accepts]
+        must(len(serving) == 1, "one process serves", f"{[one.number for one in serving]}")
+        must(self.alive == serving, "who has handed over goes", f"{len(self.alive)} run")
+        must(not self.town.marks, "no mark stays", f"{len(self.town.marks)}")
+        self.truth.settled()
+        [process] = serving
+        now_ms = self.machine.now_ms()
+        must(not process.ledger.inherited, "nothing stays inherited", f"{process.number}")
+        for caller in self.callers:
+            told, limits = process.ledger.affordable_nano_usd(caller, now_ms), caller.limits
+            rows = dict(
+                self.machine.disk.rows(
+                    'SELECT "window", nano FROM spend WHERE key_id = ?', (caller.id,)
+                )
+            )
+            day = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
+            lefts = [
+                max(0, limit - rows.get(window, 0))
+                for window, limit in (
+                    (f"day:{day}", limits.budget_day_nano_usd),
+                    (f"month:{day[:7]}", limits.budget_month_nano_usd),
+                )
+                if limit is not None
+            ]
+            left = min(lefts) if lefts else None
+            must(told == left, "the ledger knows what is left", f"{caller.id}: {told}, not {left}")
+
+    def _process(self, lock: int | None) -> Process:
+        process = Process(self.town, self.machine, len(self.processes), lock)
+        self.processes.append(process)
+        return process
+
+    def _begins(self, what: Any, *args: Any, process: Process | None = None) -> None:
+        context = copy_context()
+        context.run(PROCESS.set, process)
+        task = self.loop.create_task(what(*args), context=context)
+        if process is not None:
+            process.tasks.append(task)
+
+    async def _start(self) -> None:
+        """A process begins where none serves."""
+        process = self._process(None)
+        orphans = process.others.recover(taken_over=False)
+        self.note("starts", f"process {process.number}, {orphans} orphans")
+        await process.serve()
+        self._begins(process.look_after, process=process)
+
+    async def _take_over(self) -> None:
+        door = self.town.door
+        if door is None or door.owner.dead:
+            return
+        new = self._process(-1)
+        self.note("takes over", f"process {new.number}")
+        ours, theirs = new.talk(door.owner)
+        owner: Any = door.owner
+        self._begins(door.knocked, theirs, process=owner)
+        try:
+            for says, hears in ((TakeOver(), Offer), (Ready(), Yours)):
+                await ours.say(says)
+                if not isinstance(await ours.hear(), hears):
+                    raise ConnectionResetError
+            if new.dead:
+                return
+            orphans = new.others.recover(taken_over=True)
+            await asyncio.sleep(self.town.delay_s())
+            if new.dead:
+                return
+            await new.serve()
+            await ours.say(Serving())
+        except OSError:
+            self.note("gives up", f"process {new.number}")
+            await new.place.close()
+            new.die()
+            return
+        self.note("has taken over", f"process {new.number}, {orphans} orphans")
+        self._begins(new.look_after, process=new)
+
+    def _kill(self) -> None:
+        if self.alive:
+            process = self.chance.one_of(self.alive)
+            self.note("dies", f"process {process.number}")
+            self.crashes += 1
+            if self.town.door is not None and self.town.door.owner is process:
+                self.town.door = None
+            process.die()
+
+    def _asks(self, number: int) -> None:
+        accepting = [one for one in self.alive if one.accepts]
+        if not accepting:
+            self.over += 1
+            return
+        process = self.chance.one_of(accepting)
+        process.open += 1
+        self._begins(self._attempt, process, f"r{number}.1", process=process)
+
+    async def _attempt(self, process: Process, name: str) -> None:
+        try:
+            await self._holds(process, name)
+        except (OverBudget, Overloaded) as refusal:
+            self.note("refused", f"{name}: {refusal.code}")
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self.over += 1
+            process.open -= 1
+
+    async def _holds(self, process: Process, name: str) -> None:
+        """As a Trial does: hold, wait for the disk, send, settle."""
+        chance, machine = self.chance, self.machine
+        caller = chance.one_of(self.callers)
+        # Another attempt of a request that the old one has already begun.
+        await asyncio.sleep(chance.one_of((0.0, 0.0, 0.5, 3.0)))
+        now_ms = machine.now_ms()
+        hold = process.ledger.hold(name, name, caller, _attempt(self.worst), now_ms)
+        try:
+            if hold.durable is not AT_ONCE:
+                await hold.durable
+        except (OverBudget, Overloaded, asyncio.CancelledError):
+            if not process.dead:
+                process.ledger.settle(hold, _attempted(name, 0), machine.now_ms())
+            raise
+        self.note("sent", f"{name} of {caller.id} by process {process.number}")
+        sent = Sent(name, caller.id, hold.day, self.worst)
+        self.truth.send(sent)
+        await asyncio.sleep(chance.random() * chance.one_of((0.1, 5.0)))
+        sent.cost = chance.whole(0, self.worst)
+        settled = process.ledger.settle(hold, _attempted(name, sent.cost), machine.now_ms())
+        await settled
+        sent.acknowledged = True
+        self.note("settled", name)
+
+
+def _attempt(worst: int) -> Attempt:
+    return Attempt(
+        endpoint=ENDPOINT,
+        secret=None,
+        score=Score(1, 1, 1, 1),
+        expected_cost_nano_usd=worst,
+        worst_cost_nano_usd=worst,
+        expected_ms=1.0,
+    )
+
+
+def _attempted(name: str, cost: int) -> Attempted:
+    return Attempted(
+        id=name,
+        endpoint=ENDPOINT.name,
+        provider="a",
+        model="m",
+        zone="cloud",
+        credential="",
+        failure="",
+        message="",
+        status=200,
+        began_ms=0.0,
+        first_token_ms=None,
+        total_ms=1.0,
+        usage=None,
+        cost_nano_usd=cost,
+        basis="provider_usage",
+        price_version="list",
+    )
+
+
+def hand(seed: int, machine: Machine) -> Result:
+    return Handing(seed, machine).run()
