@@ -16,6 +16,8 @@ from prove.vendors import TOOL_CALLS
 
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 MAX_TOKENS = 100
+HANGS_S = 20.0
+"""So long a caller waits in any case, to tell a hang from a late answer."""
 
 
 @dataclass(frozen=True)

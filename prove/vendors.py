@@ -71,7 +71,7 @@ def whole(canned: Canned) -> bytes:
     return json.dumps(canned.whole, ensure_ascii=False).encode()
 
 
-def _unescaped(canned: Canned) -> Canned:
+def unescaped(canned: Canned) -> Canned:
     """With its characters as UTF-8, as vendors send them, where ``json.dumps`` has escapes."""
     return Canned(canned.whole, tuple(_frame(frame) for frame in canned.frames))
 
@@ -87,14 +87,14 @@ def _frame(frame: bytes) -> bytes:
 OPENAI = Vendor(
     "openai",
     "openai_chat",
-    text=_unescaped(openai_text(TEXT)),
-    otherwise=_unescaped(
+    text=unescaped(openai_text(TEXT)),
+    otherwise=unescaped(
         Canned(
             openai_text(TEXT).whole, openai_frames([{"content": piece} for piece in OTHER_PIECES])
         )
     ),
-    tools=_unescaped(openai_tools()),
-    filtered=_unescaped(openai_text(HELD, "content_filter")),
+    tools=unescaped(openai_tools()),
+    filtered=unescaped(openai_text(HELD, "content_filter")),
     pings=(b": keep-alive\n\n",),
     opening=1,
     closing=3,
@@ -102,8 +102,8 @@ OPENAI = Vendor(
 ANTHROPIC = Vendor(
     "anthropic",
     "anthropic_messages",
-    text=_unescaped(anthropic_text(TEXT)),
-    otherwise=_unescaped(
+    text=unescaped(anthropic_text(TEXT)),
+    otherwise=unescaped(
         Canned(
             anthropic_text(TEXT).whole,
             anthropic_frames(
@@ -116,8 +116,8 @@ ANTHROPIC = Vendor(
             ),
         )
     ),
-    tools=_unescaped(anthropic_tools()),
-    filtered=_unescaped(anthropic_text(HELD, "refusal")),
+    tools=unescaped(anthropic_tools()),
+    filtered=unescaped(anthropic_text(HELD, "refusal")),
     pings=(b'event: ping\ndata: {"type": "ping"}\n\n',),
     opening=3,
     closing=3,

@@ -26,7 +26,7 @@ from prove.expected import (
 )
 from prove.faults import FAULTS, Fault
 from prove.faulty import Paced
-from prove.heard import MAX_TOKENS, Raw, ask
+from prove.heard import HANGS_S, MAX_TOKENS, Raw, ask
 from prove.judge import Asked, Right, failures_in, faults_of
 from prove.vendors import VENDORS, Vendor
 from servers.gateway import Gateway, create_key, gateway
@@ -35,8 +35,6 @@ from servers.scripted import Answer, Gate, Script, Scripted, Seen, scripted, str
 
 LEAVES_S = 2.0
 """So long after the last answer every upstream that was given up must have been left."""
-HANGS_S = 20.0
-"""So long a caller waits in any case, to tell a hang from a late answer."""
 
 
 @dataclass(frozen=True)
