@@ -86,9 +86,9 @@ def test_every_rule_of_a_rejection_is_told() -> None:
     assert [rule for rule in rules if f"| `{rule}` |" not in page("routing.md")] == []
 
 
-def promised_tests() -> list[tuple[int, str, str]]:
-    """The number of the promise, the file and the name of the test."""
-    rows = re.findall(r"^\| (\d+) \|(.*)$", page("promises.md"), re.MULTILINE)
+def promised_tests(name: str = "promises.md") -> list[tuple[int, str, str]]:
+    """The number of the promise or threat, the file and the name of the test."""
+    rows = re.findall(r"^\| (\d+) \|(.*)$", page(name), re.MULTILINE)
     return [(int(number), *found) for number, row in rows for found in TEST.findall(row)]
 
 
@@ -96,6 +96,12 @@ def test_every_promise_has_a_test() -> None:
     assert {number for number, _, _ in promised_tests()} == set(range(1, 12))
 
 
-@pytest.mark.parametrize(("number", "file", "name"), promised_tests())
+def test_every_threat_has_a_test() -> None:
+    assert {number for number, _, _ in promised_tests("security.md")} == set(range(1, 22))
+
+
+@pytest.mark.parametrize(
+    ("number", "file", "name"), [*promised_tests(), *promised_tests("security.md")]
+)
 def test_the_promised_tests_exist(number: int, file: str, name: str) -> None:
     assert re.search(rf"^(async )?def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE)

@@ -152,7 +152,8 @@ def _version(headers: Mapping[str, str]) -> str:
     version = headers.get("anthropic-version", VERSION)
     if version not in VERSIONS:
         raise BadRequest(
-            f"anthropic-version: {version!r} is unknown; known are {' and '.join(VERSIONS)}.",
+            # Not repeated: it is on record then, and may be what belongs into another header.
+            f"anthropic-version: not a version known here; those are {' and '.join(VERSIONS)}.",
             param="anthropic-version",
         )
     return version
