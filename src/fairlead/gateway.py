@@ -109,7 +109,7 @@ class Gateway:
             known.caller = self.identify(call)
         self._tell(_refused(call, known, refusal))
 
-    def replayed(self, call: Call, caller: Caller, first: str) -> None:
+    def replayed(self, call: Call, caller: Caller, first: str, route: str) -> None:
         """Put on record that a caller was given the answer to request ``first`` again."""
         took_ms = (monotonic() - call.arrived_s) * 1000
         self._tell(
@@ -120,8 +120,8 @@ class Gateway:
                 caller_name=caller.name,
                 dialect=call.dialect,
                 operation="",
-                asked="",
-                route="",
+                asked=route,
+                route=route,
                 task="",
                 difficulty=0.0,
                 stream=False,

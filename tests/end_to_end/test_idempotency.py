@@ -45,9 +45,11 @@ def test_a_kill_between_two_tries(tmp_path: Path, up: Scripted) -> None:
     with gateway(tmp_path, setup.text(), setup.secrets) as running:
         replayed = one(running.address, FINISHED)
         anew = one(running.address, UNFINISHED)
+        explained = running.command("explain", replayed.request_id)
 
     assert replayed.body == answered.body
     assert replayed.headers["x-fairlead-replayed"] == answered.request_id
+    assert f"the answer to request {answered.request_id}, replayed" in explained
     assert (anew.status, "x-fairlead-replayed" in anew.headers) == (200, False)
     assert len(up.seen) == 3
     bases = [row.basis for row in Books(tmp_path / "data" / "fairlead.db").rows()]

@@ -105,6 +105,7 @@ async def test_who_asks_again_gets_the_same_answer_and_nobody_pays_twice(
         ("ok", 0, 0),
         ("ok", 0, 0),
     ]
+    assert (record[1].route, record[1].task) == (first.headers["x-fairlead-route"], "")
     assert record[1].reason == f"the answer to request {first_id}, replayed"
     assert not any("idempotency-key" in seen.headers for seen in up.seen)
 

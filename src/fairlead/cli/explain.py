@@ -206,6 +206,8 @@ def _became(attempted: Attempted, done: str) -> Text:
 
 
 def _outcome(entry: Entry) -> Text:
+    if entry.outcome == "ok" and not entry.endpoint:
+        return Text(printable(entry.reason), "bold green")  # replayed
     if entry.outcome == "ok":
         return Text(f"answered by {printable(entry.endpoint)}", "bold green")
     code = "" if entry.code == entry.outcome else f" {entry.code}"

@@ -44,7 +44,8 @@ class Replays:
             recording.task = asyncio.create_task(self._record(call, recording))
             self._recordings.add(recording)
             return await recording.answer(self._may_go_on)
-        self._gateway.replayed(call, caller, kept.request_id)
+        route = kept.headers.get("x-fairlead-route", "")
+        self._gateway.replayed(call, caller, kept.request_id, route)
         headers = {**kept.headers, "x-fairlead-replayed": kept.request_id}
         return Answer(headers, kept.body, _nothing() if kept.streamed else None)
 
