@@ -12,7 +12,19 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.kept import kept, printed, terminal
-from decide.pool import ANYONE, FLAGSHIP, LOCAL, MARKET, MID, SMALL, ask, catalog, keyed, view
+from decide.pool import (
+    ANYONE,
+    FLAGSHIP,
+    LOCAL,
+    MARKET,
+    MID,
+    SMALL,
+    ask,
+    catalog,
+    changed,
+    keyed,
+    view,
+)
 from fairlead.cli.explain import LoadCatalog, command, guessed, preview, record
 from fairlead.cli.explanation import read, show
 from fairlead.decide import consider, decide
@@ -21,12 +33,13 @@ from fairlead.dialects import DIALECTS
 from fairlead.outside.config import ConfigError
 from fairlead.outside.config.problems import Problem
 from fairlead.outside.folder import Folder
-from fairlead.types.catalog import Catalog
+from fairlead.types.catalog import Catalog, Shift
 from fairlead.types.chat import Narrowing
 from fairlead.types.errors import BadRequest, NotFound, OurError, UnknownModel
 from state.made import attempted, exchanged, refused
 
-TODAY = "2026-06-01"
+NOW_MS = 1_795_521_600_000
+"""2026-11-24, noon in UTC."""
 HELLO = {"role": "user", "content": "Extract the date"}
 BODY: dict[str, Any] = {"model": "auto", "messages": [HELLO]}
 AT_HOME = BODY | {"metadata": {"fairlead.zone": "local"}}
@@ -101,7 +114,7 @@ def drawn(told: bytes, width: int = 100) -> list[str]:
 
 def previewed(body: dict[str, Any], market: Catalog | None = None) -> tuple[int, list[str]]:
     console = terminal()
-    status = preview(json.dumps(body).encode(), market or catalog(*MARKET), console, TODAY)
+    status = preview(json.dumps(body).encode(), market or catalog(*MARKET), console, NOW_MS)
     return status, printed(console)
 
 
@@ -168,7 +181,7 @@ def test_a_preview_as_json_is_the_decision_itself() -> None:
         json.dumps(BODY).encode(),
         catalog(*MARKET),
         Console(file=stream, width=20),
-        TODAY,
+        NOW_MS,
         as_json=True,
     )
     request = DIALECTS["openai_chat"].parse_request(json.dumps(BODY).encode(), {})
@@ -201,7 +214,7 @@ def test_when_nobody_is_left_it_says_what_the_caller_would_be_told() -> None:
 )
 def test_what_no_gateway_would_take(body: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
-        preview(body, catalog(*MARKET), terminal(), TODAY)
+        preview(body, catalog(*MARKET), terminal(), NOW_MS)
 
 
 TEXT = [{"type": "text", "text": "Hello"}]
@@ -233,8 +246,19 @@ def test_what_has_input_and_no_messages_is_to_be_embedded() -> None:
     console = terminal()
 
     assert guessed(body) == "openai_embeddings"
-    assert preview(body, catalog(*MARKET), console, TODAY) == 0
+    assert preview(body, catalog(*MARKET), console, NOW_MS) == 0
     assert any("bolt/vectors" in line for line in printed(console))
+
+
+def test_a_preview_knows_the_hour_at_which_requests_move_to_a_successor() -> None:
+    moving = {"retires": "2026-11-25", "successor": "mid", "shift": Shift(0.1, 2 * 86_400.0)}
+    market = catalog(changed(SMALL, **moving), MID)
+    status, lines = previewed(BODY | {"model": "small"}, market)
+
+    assert status == 0
+    assert any("  1  acme/mid" in line for line in lines)
+    told = " ".join(" ".join(lines).split())
+    assert "mid succeeds small, which retires on 2026-11-25; 70% of its requests go to mid" in told
 
 
 def test_a_body_in_anthropics_dialect() -> None:

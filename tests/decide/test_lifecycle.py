@@ -75,8 +75,10 @@ def test_the_dice_draw_that_many(name: str) -> None:
 
     assert len(moved) == pytest.approx(4_000 * 0.525, abs=80)
     assert len(moved) + len(stayed) == 4_000
-    told = "mid succeeds old, which retires on 2026-09-26: 52% of its requests moved"
-    assert all(plan.reason.endswith(told) for plan in moved)
+    told = "mid succeeds old, which retires on 2026-09-26; "
+    share = "52% of its requests go to mid by now"
+    assert all(plan.reason.endswith(told + share) for plan in moved)
+    assert all(plan.reason.endswith(f"; {share}") for plan in stayed)
     assert not any("retires" in plan.reason for plan in stayed)
     assert not any(one.stands_in for plan in plans for one in plan.attempts)
 
@@ -92,11 +94,11 @@ MOVED = 0.0
 @pytest.mark.parametrize(
     ("vitals", "first", "told"),
     [
-        pytest.param({}, "acme/mid", "52% of its requests moved", id="it answers"),
-        pytest.param({"mid": Vitals(success=0.81)}, "acme/mid", "requests moved", id="well enough"),
+        pytest.param({}, "acme/mid", "go to mid by now", id="it answers"),
+        pytest.param({"mid": Vitals(success=0.81)}, "acme/mid", "by now", id="well enough"),
         pytest.param({"mid": Vitals(success=0.79)}, "acme/old", "2026-09-26, but fails", id="poor"),
         pytest.param({"mid": Vitals("open")}, "acme/old", "2026-09-26, but fails", id="it is down"),
-        pytest.param({"mid": Vitals("half_open")}, "acme/mid", "requests moved", id="on trial"),
+        pytest.param({"mid": Vitals("half_open")}, "acme/mid", "by now", id="on trial"),
         pytest.param(
             {"mid": Vitals(gate_until_s=2_000.0)},
             "acme/old",

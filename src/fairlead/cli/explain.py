@@ -65,9 +65,9 @@ def command(catalog: LoadCatalog) -> Callable[..., None]:
             if not _is_file(file):
                 at = folder(config, data)
                 raise typer.Exit(record(request, at, console, as_json=as_json))
-            found, today = catalog(config_file(config)), windows_at(int(time() * 1000)).today
+            found, now_ms = catalog(config_file(config)), int(time() * 1000)
             raise typer.Exit(
-                preview(file.read_bytes(), found, console, today, dialect, as_json=as_json)
+                preview(file.read_bytes(), found, console, now_ms, dialect, as_json=as_json)
             )
 
     return explain_command
@@ -77,7 +77,7 @@ def preview(
     body: bytes,
     catalog: Catalog,
     console: Console,
-    today: str,
+    now_ms: int,
     dialect: str | None = None,
     *,
     as_json: bool = False,
@@ -86,7 +86,8 @@ def preview(
     request that is no request, or asks for what does not exist."""
     request = DIALECTS[dialect or guessed(body)].parse_request(body, {})
     # As everybody sees it who has no key, at a start: nothing measured, nobody down.
-    view = View(now_s=0.0, today=today, dice=0.0, catalog=catalog)
+    today = windows_at(now_ms).today
+    view = View(now_s=0.0, today=today, dice=0.0, catalog=catalog, at_ms=now_ms)
     considered = consider(request, LOCAL, view)
     told = explained(considered)
     if as_json:

@@ -50,7 +50,7 @@ def shifted(considered: Considered, view: View) -> Considered:
     model = considered.attempts[0].endpoint.model
     share = moved_share(model, view.at_ms)
     if another(another(view.dice)) >= share:
-        return considered
+        return replace(considered, note=_moved(model, share)) if share else considered
     heirs = [one for one in considered.attempts if _serves(one.endpoint, model.successor)]
     well = [one for one in heirs if _is_well(one, view)]
     told = f"{model.successor} succeeds {model.name}, which retires on {model.retires}"
@@ -64,9 +64,12 @@ def shifted(considered: Considered, view: View) -> Considered:
         )
         return replace(considered, note=f"{told}, but fails" if ill else "")
     others = [one for one in considered.attempts if one not in well]
-    return replace(
-        considered, attempts=(*well, *others), merit=f"{told}: {share:.0%} of its requests moved"
-    )
+    merit = f"{told}; {_moved(model, share)}"
+    return replace(considered, attempts=(*well, *others), merit=merit)
+
+
+def _moved(model: Model, share: float) -> str:
+    return f"{share:.0%} of its requests go to {model.successor} by now"
 
 
 def _serves(endpoint: Endpoint, name: str) -> bool:
