@@ -20,8 +20,10 @@ from fairlead.outside.config.settings import Listen
 from fairlead.outside.folder import Folder
 from fairlead.outside.handover import Offer, Ready, Serving, TakeOver, Yours
 from fairlead.outside.store import Store
-from fairlead.state.ledger import AT_ONCE, Ledger
-from fairlead.types.catalog import Endpoint, Model, Price, Rates
+from fairlead.state import State
+from fairlead.state.keys import Keys
+from fairlead.state.ledger import AT_ONCE
+from fairlead.types.catalog import Catalog, Endpoint, Model, Price, Rates
 from fairlead.types.decision import Attempt, Caller, Limits, Score
 from fairlead.types.errors import OverBudget, Overloaded
 from fairlead.types.facts import Attempted
@@ -111,12 +113,13 @@ class Process(Citizen):
         folder = Folder(Path(f"/simulated/{number}"))
         self.store = Store(folder.database, town.loop, lock=lock)
         self.writer = machine.writer
-        self.ledger = Ledger(self.store)
-        self.others = Others(folder, self.store, self.ledger)
+        state = State(Catalog(endpoints=(ENDPOINT,)), self.store, Keys(b""), lambda: 0.0)
+        self.ledger = state.ledger
+        self.others = Others(folder, self.store, state)
         town.moving = self
         listener: Any = self
         mark: Any = self.mark
-        self.place = Place(folder, Listen("127.0.0.1", 1), self.store, self.ledger, listener, mark)
+        self.place = Place(folder, Listen("127.0.0.1", 1), self.store, state, listener, mark)
 
     def listening(self) -> list[int]:
         return []
@@ -294,7 +297,7 @@ class Handing:
     async def _start(self) -> None:
         """A process begins where none serves."""
         process = self._process(None)
-        orphans = process.others.recover(taken_over=False)
+        orphans = process.others.recover(None)
         self.note("starts", f"process {process.number}, {orphans} orphans")
         await process.serve()
         self._begins(process.look_after, process=process)
@@ -309,13 +312,15 @@ class Handing:
         owner: Any = door.owner
         self._begins(door.knocked, theirs, process=owner)
         try:
-            for says, hears in ((TakeOver(), Offer), (Ready(), Yours)):
-                await ours.say(says)
-                if not isinstance(await ours.hear(), hears):
-                    raise ConnectionResetError
+            await ours.say(TakeOver())
+            if not isinstance(await ours.hear(), Offer):
+                raise ConnectionResetError
+            await ours.say(Ready())
+            if not isinstance(yours := await ours.hear(), Yours):
+                raise ConnectionResetError
             if new.dead:
                 return
-            orphans = new.others.recover(taken_over=True)
+            orphans = new.others.recover(yours)
             await asyncio.sleep(self.town.delay_s())
             if new.dead:
                 return
