@@ -249,7 +249,7 @@ def _events(storm_s: float, chance: Chance) -> list[Event]:
         times = [STARTS_S + storm_s * chance.random() for _ in range(count)]
         return [Event(at_s, what, chance.one_of(amounts)) for at_s in times]
 
-    # The clock is set a few times, or swings once: the ledger knows the windows that it left lately.
+    # The clock is set a few times, or swings once: the ledger knows the windows it left lately.
     sets = some("set_clock", 0.25, (-86_400.0, -3_600.0, -3.0, 3.0, 3_600.0, 86_400.0, 2e6))
     swings = some("swing_clock", 0.15, (86_400.0, 2 * 86_400.0, -86_400.0))[:1]
     return sorted(
