@@ -55,7 +55,7 @@ class Form:
     outages_s: dict[str, float]
 
 
-LONG = Form(20.0, 10.0, 3.0, {"503": 60.0, "silent": 60.0, "cut": 20.0, "refused": 20.0})
+LONG = Form(20.0, 10.0, 3.0, dict.fromkeys(("503", "silent", "cut", "refused"), 60.0))
 SHORT = Form(30.0, 1.0, 0.7, {"503": 2.0})
 
 
