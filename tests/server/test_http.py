@@ -1,7 +1,9 @@
 """Errors in the caller's dialect, keys, too much work at once, and how a gateway stops."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -297,6 +299,31 @@ async def test_stopping_lets_an_answer_end(up: Scripted, tmp_path: Path) -> None
         await stopping
 
     assert (got.whole, got.text) == (True, canned.TEXT)
+
+
+async def test_stopping_waits_for_a_slow_reader(
+    up: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is made and settled, but not yet with the one who asked."""
+    monkeypatch.setattr("fairlead.server.http.CUT_S", 0.01)
+    text = "x" * (8 << 20)
+    up.on("a", reply(canned.openai_whole({"content": text})))
+    asked = json.dumps(ASK).encode()
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1 << 16)
+        with closing(writer):
+            writer.write(served.head(asked) + asked)
+            async with asyncio.timeout(5.0):
+                while not served.buffered():
+                    await served.request("GET", "/healthz")
+            stopping = asyncio.create_task(served.listener.stop(10.0))
+            await asyncio.wait((stopping,), timeout=0.2)
+            assert not stopping.done()
+            got = await reader.read()
+            await stopping
+
+    assert text.encode() in got
 
 
 async def test_stopping_cuts_what_does_not_end_in_time(up: Scripted, tmp_path: Path) -> None:
