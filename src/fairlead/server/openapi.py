@@ -8,7 +8,9 @@ from typing import Any
 
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.wire import IN_HEADERS
+from fairlead.server import replays
 from fairlead.server.paths import METHODS
+from fairlead.state.idempotency import LONGEST_KEY
 from fairlead.types import errors
 from fairlead.types.errors import CLIENT_VIEW, GatewayError
 
@@ -173,6 +175,7 @@ ON_ANSWERS: Schema = {
             "reason": "Why that model was the first choice.",
             "attempts": "How many endpoints were asked.",
             "cost-usd": "What it cost, all attempts together, where prices are known.",
+            "replayed": "This is the answer to that request, with the same idempotency-key.",
             "dropped": "Fields that crossing dialects left behind.",
         }.items()
     },
@@ -187,6 +190,17 @@ WISHES = [
     }
     for wish, name in IN_HEADERS.items()
 ]
+ONCE = {
+    "name": replays.HEADER,
+    "in": "header",
+    "description": "Whoever asks again with the same one gets the same answer.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGEST_KEY,
+        "pattern": "^[!-~]+$",
+    },
+}
 DIALECT = {
     "name": "dialect",
     "in": "query",
@@ -214,7 +228,10 @@ OPERATIONS: Mapping[str, tuple[str, str, str, str]] = {
 PARAMETERS: Mapping[str, list[Schema]] = {
     "/v1/models/{name}": [NAME],
     "/v1/route": [DIALECT, *WISHES],
-    **{path: WISHES for path in ("/v1/chat/completions", "/v1/embeddings", "/v1/messages")},
+    **{
+        path: [ONCE, *WISHES] for path in ("/v1/chat/completions", "/v1/embeddings", "/v1/messages")
+    },
+    "/v1/messages/count_tokens": [ONCE],
 }
 STREAMED = {"/v1/chat/completions", "/v1/messages"}
 CLOSED = {"/metrics", "/v1/models", "/v1/models/{name}", "/v1/route"}
