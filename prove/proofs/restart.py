@@ -236,7 +236,7 @@ class Processes:
     def start(self) -> None:
         """Returns once it serves, and the one before it has let go."""
         words = [TAKE_OVER] if self.all else []
-        started = gateway(self._folder, self._setup.text(drain="60s"), self._setup.secrets, words)
+        started = gateway(self._folder, self._setup.text(), self._setup.secrets, words)
         self.all.append(self._stack.enter_context(started))
         if words:
             self.all[-2].output.wait_for("another process has taken over")
@@ -292,7 +292,7 @@ async def _run(
         await load
     _progress("restart: waiting for the last to end\n")
     processes.last.process.send_signal(signal.SIGTERM)
-    codes = [await to_thread(each.process.wait, 90) for each in processes.all]
+    codes = [await to_thread(each.process.wait, 150) for each in processes.all]
     return {
         "fewest_live": fewest,
         "exits_not_0": sum(code != 0 for code in codes),
@@ -313,9 +313,7 @@ async def _reload(scale: Scale, callers: Callers, running: Gateway, setup: Setup
             text = BAD_FILES[bad % len(BAD_FILES)]
         else:
             marker = f"marker-{number}"
-            text = setup.text(drain="60s").replace(
-                '"routes": {', f'"routes": {{"{marker}": {{}},', 1
-            )
+            text = setup.text().replace('"routes": {', f'"routes": {{"{marker}": {{}},', 1)
         made = running.config.with_suffix(".new")
         made.write_text(text)
         os.replace(made, running.config)
