@@ -91,6 +91,7 @@ def test_whatever_is_more_than_text_is_not_gone_on_with(passed: bytes) -> None:
     [
         (b": ping\n\n" + chunk({"role": "assistant", "content": "a"}), "a"),
         (chunk({"content": "a", "refusal": None, "tool_calls": [], "reasoning": ""}), "a"),
+        (chunk({"content": "a", "token_id": 7, "token_ids": [7]}), "a"),
         (chunk({"content": "a"}) + frame({"choices": [], "usage": None}), "a"),
         (b"data: " + chunk({"content": "a"})[6:].replace(b"\n", b"\r\n"), "a"),
     ],

@@ -13,8 +13,9 @@ from fairlead.types.errors import UpstreamError
 
 HEAD = ("id", "object", "created", "model")
 """What all chunks of one answer have in common."""
-TEXT = frozenset({"role", "content"})
-"""All that a delta of a plain text holds. Whatever else says something is more than text."""
+TEXT = frozenset({"role", "content", "token_id", "token_ids"})
+"""All that a delta of a plain text holds; Together and vLLM number its tokens. Whatever else says
+something is more than text."""
 
 
 def said(passed: bytes) -> Said:
