@@ -20,6 +20,8 @@ class Fault:
     whole: Expect | None
     loud: bool = False
     """It sends as fast as it can: one at a time, when the others are done."""
+    vectors: bool = True
+    """It can happen to vectors too."""
     calls: int = 1
     """How often the upstream is called on, one after the other."""
     listens: bool = True
@@ -99,7 +101,7 @@ FAULTS: tuple[Fault, ...] = (
         loud=True,
     ),
     Fault("late", "alive, no content for ever", f.late, *SILENT),
-    Fault("dripping", "a byte each 0.2 s", f.dripping_content, *SILENT),
+    Fault("dripping", "a byte each 0.2 s", f.dripping_content, *SILENT, vectors=False),
     Fault(
         "slow", "first token late, but in time", f.slow(IN_TIME_S), *_both(Expect("", IN_TIME_S))
     ),
@@ -217,6 +219,7 @@ FAULTS: tuple[Fault, ...] = (
         *_both(WELL),
         text=HELD,
         finish=FILTERED,
+        vectors=False,
     ),
     Fault(
         "bad-request",
@@ -235,17 +238,17 @@ FAULTS: tuple[Fault, ...] = (
     Fault("error-body", "200 with an error", f.error_body, *_both(BAD)),
     Fault("page", "200 with a page of HTML", f.page(200), *_both(BAD)),
     Fault("empty", "200 with nothing", f.empty_body, *_both(BAD)),
-    Fault("no-choices", "200 without a choice", f.empty_choices, *_both(BAD)),
+    Fault("no-choices", "200 without a choice", f.empty_choices, *_both(BAD), vectors=False),
     Fault("redirect", "307 to elsewhere", f.redirect, *_both(BAD)),
     Fault("bomb", "64 MiB of blanks in gzip, unasked", f.bomb, *_both(BAD), loud=True),
     Fault("endless", "an event, or a body, without end", f.endless, *ENDLESS, loud=True),
-    Fault("bad-utf8", "a byte that is no UTF-8", f.bad_utf8, BROKEN, BAD),
+    Fault("bad-utf8", "a byte that is no UTF-8", f.bad_utf8, BROKEN, BAD, vectors=False),
     # An answer that breaks
     Fault("cut-unbegun", "cut before the first content", f.broken_before_content, UNBEGUN, PARTIAL),
     Fault("cut-10", "cut at a tenth", f.broken_at(0.1), *CUT),
     Fault("cut-50", "cut in the middle", f.broken_at(0.5), *CUT),
     Fault("cut-90", "reset at nine tenths", f.broken_at(0.9, End.RESET), *CUT),
-    Fault("cut-character", "cut inside a character", f.broken_in_character, *CUT),
+    Fault("cut-character", "cut inside a character", f.broken_in_character, *CUT, vectors=False),
     *(
         Fault(
             f"cut-at-{number + 1}/{CUTS}",
@@ -269,6 +272,7 @@ FAULTS: tuple[Fault, ...] = (
         Expect("stream_broken", begun=True, is_text=False),
         PARTIAL,
         tools=True,
+        vectors=False,
     ),
     Fault(
         "eof-tool",
@@ -286,7 +290,14 @@ FAULTS: tuple[Fault, ...] = (
         Expect("stream_broken", begun=True, all_said=True),
         None,
     ),
-    Fault("no-reason", "terminal, no finish reason", f.ended_without_reason, BROKEN, BAD),
+    Fault(
+        "no-reason",
+        "terminal, no finish reason",
+        f.ended_without_reason,
+        BROKEN,
+        BAD,
+        vectors=False,
+    ),
     Fault("short", "fewer bytes than it says", f.short, *CUT),
     Fault(
         "bad-chunk",

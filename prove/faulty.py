@@ -115,7 +115,7 @@ def by_vendor(openai: Play, anthropic: Play) -> Play:
     """For what the two say in words of their own."""
 
     def play(vendor: Vendor, streamed: bool) -> Answer:
-        return (openai if vendor.name == "openai" else anthropic)(vendor, streamed)
+        return (openai if vendor.dialect == "openai_chat" else anthropic)(vendor, streamed)
 
     return play
 
@@ -134,7 +134,8 @@ def echoing(status: int, type: str, how: str) -> Play:
         def answer(seen: Seen) -> Script:
             key = seen.headers.get("x-api-key") or seen.headers["authorization"].split()[-1]
             ends = f"{key[:8]}********{key[-8:]}"
-            prompt = json.dumps(seen.json["messages"], ensure_ascii=False)
+            asked = seen.json
+            prompt = json.dumps(asked.get("messages") or asked["input"], ensure_ascii=False)
             message = how.format(key=key, ends=ends, prompt=prompt)
             return reply(vendor.error(message, type), status=status)
 
@@ -356,9 +357,11 @@ def empty_body(vendor: Vendor, streamed: bool) -> Answer:
 def empty_choices(vendor: Vendor, streamed: bool) -> Answer:
     if streamed:
         nothing = b'{"id": "x", "object": "chat.completion.chunk", "choices": []}'
-        frame = vendor.framed(b"ping", nothing if vendor.name == "openai" else b'{"type": "ping"}')
+        frame = vendor.framed(
+            b"ping", nothing if vendor.dialect == "openai_chat" else b'{"type": "ping"}'
+        )
         return stream(frame, vendor.text.frames[-1])
-    if vendor.name == "openai":
+    if vendor.dialect == "openai_chat":
         return reply({**vendor.text.whole, "choices": []})
     return reply({**vendor.text.whole, "content": [], "stop_reason": None})
 
@@ -479,7 +482,7 @@ def with_usage(openai: object, anthropic: object) -> Play:
     """The right answer with another usage; None leaves it out."""
 
     def play(vendor: Vendor, streamed: bool) -> Answer:
-        usage = openai if vendor.name == "openai" else anthropic
+        usage = openai if vendor.dialect == "openai_chat" else anthropic
         if streamed:
             return stream(*(_used(frame, usage) for frame in vendor.text.frames))
         return reply(json.dumps(_replaced(dict(vendor.text.whole), usage)).encode())

@@ -14,7 +14,11 @@ from typing import Any
 
 from prove.vendors import TOOL_CALLS
 
-PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
+PATHS = {
+    "openai": "/v1/chat/completions",
+    "anthropic": "/v1/messages",
+    "embeddings": "/v1/embeddings",
+}
 MAX_TOKENS = 100
 HANGS_S = 20.0
 """So long a caller waits in any case, to tell a hang from a late answer."""
@@ -52,7 +56,7 @@ async def ask(
     told when something of a body has come; ``fields`` go with the request."""
     host, _, port = address.removeprefix("http://").partition(":")
     body = json.dumps({**_request(caller, model, prompt, form), **fields}).encode()
-    auth = f"authorization: Bearer {key}" if caller == "openai" else f"x-api-key: {key}"
+    auth = f"authorization: Bearer {key}" if caller != "anthropic" else f"x-api-key: {key}"
     head = (
         f"POST {PATHS[caller]} HTTP/1.1\r\nhost: {host}:{port}\r\n{auth}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -74,6 +78,8 @@ async def ask(
 
 
 def _request(caller: str, model: str, prompt: str, form: str) -> dict[str, Any]:
+    if caller == "embeddings":
+        return {"model": model, "input": ["Hi", prompt]}
     messages = [{"role": "user", "content": prompt}]
     asked: dict[str, Any] = {"model": model, "messages": messages, "max_tokens": MAX_TOKENS}
     if form.startswith("stream"):
@@ -180,7 +186,7 @@ def heard(caller: str, raw: Raw) -> Heard:
             for event, data in _events(text):
                 (_openai_event if caller == "openai" else _anthropic_event)(found, event, data)
         elif raw.body:
-            (_openai_body if caller == "openai" else _anthropic_body)(found, json.loads(text))
+            BODIES[caller](found, json.loads(text))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         found.odd = f"{type(error).__name__}: {error}"
     return found
@@ -266,3 +272,14 @@ def _anthropic_body(found: Heard, value: Mapping[str, Any]) -> None:
             found.text += block["text"]
     found.finish = value["stop_reason"]
     found.ends = 1
+
+
+def _vectors(found: Heard, value: Mapping[str, Any]) -> None:
+    """Shown as a text."""
+    if "error" in value:
+        return _fault(found, value)
+    found.text = json.dumps([each["embedding"] for each in value["data"]])
+    found.ends = 1
+
+
+BODIES = {"openai": _openai_body, "anthropic": _anthropic_body, "embeddings": _vectors}

@@ -11,7 +11,7 @@ from prove.vendors import TEXT, TOOL_CALLS
 HANG, TRUNCATED, WRONG, ASKED, LATE = "hang", "truncated", "wrong class", "asked", "late"
 """Asked: an endpoint was asked more often than it may be, or one was that must not be."""
 
-FINISHES = {"openai": "stop", "anthropic": "end_turn"}
+FINISHES = {"openai": "stop", "anthropic": "end_turn", "embeddings": ""}
 TOOL_FINISHES = {"openai": "tool_calls", "anthropic": "tool_use"}
 STREAM_TYPES = {"openai": "server_error", "anthropic": "api_error"}
 
@@ -120,7 +120,7 @@ def _refused(want: Expected, right: Right, raw: Raw, found: Heard) -> list[str]:
     wrong = []
     wanted: set[tuple[int, str]] = set(want.told)
     said = (found.status, found.error_code)
-    if right.caller == "anthropic":
+    if right.caller == "anthropic":  # others have a code
         wanted = {(status, ANTHROPIC_TYPES[status]) for status, _ in want.told}
         said = (found.status, found.error_type)
     if said not in wanted or not raw.complete:

@@ -7,6 +7,7 @@ from typing import Any
 
 from servers.canned import (
     CALLS,
+    EMBEDDINGS,
     Canned,
     anthropic_frames,
     anthropic_text,
@@ -46,6 +47,12 @@ class Vendor:
     """Frames before the first content."""
     closing: int
     """Frames after the last content."""
+    account: str = ""
+    """Whose account it is asked with, where that is another's."""
+
+    @property
+    def provider(self) -> str:
+        return self.account or self.name
 
     def error(self, message: str, type: str, code: str | None = None) -> dict[str, Any]:
         if self.dialect == "anthropic_messages":
@@ -122,4 +129,17 @@ ANTHROPIC = Vendor(
     opening=3,
     closing=3,
 )
+EMBEDDED = Canned(EMBEDDINGS, ())
+EMBEDDER = Vendor(
+    "embeddings",
+    "openai_chat",
+    *(EMBEDDED, EMBEDDED, EMBEDDED, EMBEDDED),
+    pings=(),
+    opening=0,
+    closing=0,
+    account="openai",
+)
+"""Vectors for texts, always in one piece."""
+VECTORS = json.dumps([each["embedding"] for each in json.loads(whole(EMBEDDED))["data"]])
+"""What its callers read."""
 VENDORS = {vendor.name: vendor for vendor in (OPENAI, ANTHROPIC)}

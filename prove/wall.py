@@ -28,7 +28,7 @@ from prove.faults import FAULTS, Fault
 from prove.faulty import Paced
 from prove.heard import HANGS_S, MAX_TOKENS, Raw, ask
 from prove.judge import Asked, Right, failures_in, faults_of
-from prove.vendors import VENDORS, Vendor
+from prove.vendors import EMBEDDER, VECTORS, VENDORS, Vendor
 from servers.gateway import Gateway, create_key, gateway
 from servers.plain import request
 from servers.scripted import Answer, Gate, Script, Scripted, Seen, scripted, stream
@@ -60,6 +60,8 @@ class Cell:
     @property
     def second(self) -> str:
         """The one that stands by: of the same vendor in one cell, of the other in the next."""
+        if self.upstream is EMBEDDER:
+            return f"{'roomy' if self.fault.roomy else 'well'}-{EMBEDDER.name}"
         other = (self.number // 2) % 2
         name = next(name for name in VENDORS if (name == self.upstream.name) != other)
         return f"{'roomy' if self.fault.roomy else 'well'}-{name}"
@@ -110,11 +112,18 @@ def cells(short: bool) -> list[Cell]:
         for streamed in (True, False):
             if (fault.streamed if streamed else fault.whole) is None:
                 continue
-            sides = [(c, u, p) for c in VENDORS for u in VENDORS.values() for p in (True, False)]
-            for caller, upstream, paired in [sides[at * 3 % 8]] if short else sides:
+            sides = list(SIDES[:8] if streamed or not fault.vectors else SIDES)
+            for caller, upstream, paired in [sides[at * 3 % len(sides)]] if short else sides:
                 found.append(Cell(len(found), fault, streamed, caller, upstream, paired))
             at += 1
     return found
+
+
+SIDES: tuple[tuple[str, Vendor, bool], ...] = (
+    *((c, u, paired) for c in VENDORS for u in VENDORS.values() for paired in (True, False)),
+    *((EMBEDDER.name, EMBEDDER, paired) for paired in (True, False)),
+)
+"""Who asks, whom, and whether another stands by. Vectors cross to no other dialect."""
 
 
 # The gateway and its upstreams -------------------------------------------------------------------
@@ -136,17 +145,21 @@ def configuration(walls: Sequence[Cell], address: str, nowhere: str) -> str:
     for vendor in VENDORS.values():
         lines.append(f"  well-{vendor.name}: {_model(f'{vendor.name}-second', 32, TOOLS)}")
         lines.append(f"  roomy-{vendor.name}: {_model(f'{vendor.name}-second', 256)}")
+    for name, room_k in (("well", 32), ("roomy", 256)):
+        lines.append(f"  {name}-{EMBEDDER.name}: {_model('openai-second', room_k, EMBED)}")
     for cell in walls:
-        first = f"{cell.upstream.name}-{'first' if cell.fault.listens else 'refused'}"
+        first = f"{cell.upstream.provider}-{'first' if cell.fault.listens else 'refused'}"
         # The short form, and the long one where it matters: a file holds 20,000 values at most.
-        plain = not cell.fault.tools and cell.expect.failure != "context_length"
-        said = first if plain else _model(first, 32, TOOLS * cell.fault.tools)
+        can = EMBED if cell.upstream is EMBEDDER else TOOLS * cell.fault.tools
+        plain = not can and cell.expect.failure != "context_length"
+        said = first if plain else _model(first, 32, can)
         lines.append(f"  {cell.first}: {said}")
     lines.append("routes:")
     lines += [f"  {c.route}: {{models: [{c.first}, {c.second}]}}" for c in walls if c.paired]
     return "\n".join(lines) + "\n"
 
 
+EMBED = ", capabilities: [embed]"
 TOOLS = ", capabilities: [tools, parallel_tools, sampling, system, stream]"
 
 
@@ -164,7 +177,7 @@ def nobody() -> Iterator[str]:
 
 def teach(up: Scripted, walls: Sequence[Cell], seen: Mapping[int, Gate]) -> None:
     """``seen``: opened when a cell's caller has seen something of its answer."""
-    for vendor in VENDORS.values():
+    for vendor in (*VENDORS.values(), EMBEDDER):
         up.on(f"well-{vendor.name}", well(vendor))
         up.on(f"roomy-{vendor.name}", well(vendor))
     for cell in walls:
@@ -287,9 +300,10 @@ def _judged(
 ) -> Result:
     """The first call bears what was asked; all of them what was answered."""
     want, fault = cell.wanted, cell.fault
-    right = Right(cell.caller, fault.tools, fault.text, fault.finish)
+    text = VECTORS if cell.upstream is EMBEDDER else fault.text
+    right = Right(cell.caller, fault.tools, text, fault.finish)
     place = "first" if fault.listens else "refused"
-    first = f"{cell.upstream.name}-{place}/{cell.first}"
+    first = f"{cell.upstream.provider}-{place}/{cell.first}"
     records = [tries.get(raw.request_id, "[]") for raw in answers]
     failures = tuple(failure for record in records for failure in failures_in(record, first))
     firsts = asked[cell.number, cell.first] if fault.listens else len(failures)
