@@ -28,7 +28,7 @@ from servers.setup import Setup
 
 SEED = 9
 PER_S = 100.0
-LIFE_S = (0.0, 1.0)
+LIFE_S = (0.0, 0.8)
 FIRST_NUMBER = 1000
 KEYED = 0.2
 """Of the requests, have an idempotency-key."""
