@@ -30,7 +30,7 @@ from servers.scripted import Scripted, scripted
 from servers.setup import Setup
 
 SEED = 12
-WORKERS = 40
+WORKERS = 20
 SETTLED_S, LEAKS_S, CLOSED_S = 1.0, 2.0, 0.5
 """Within which nothing is reserved, all is given back, and an endpoint's connection is closed."""
 UNHURRIED = 10
