@@ -1,8 +1,8 @@
 """``python -m fuzz WHAT [--seconds 60]``: guided by coverage, for as long as one likes.
 
 What is found new is kept in .cache/fuzz/WHAT and is where the next run starts. What crashes is
-written there too, as ``crash-...``: put it into fuzz/seeds/WHAT once it is mended, and the tests
-try it for ever. The last line of standard output is one JSON object.
+written to .cache/fuzz/crashes: put it into fuzz/seeds/WHAT once it is mended, and the tests try it
+for ever. The last line of standard output is one JSON object.
 """
 
 import argparse
@@ -34,12 +34,14 @@ def main() -> int:
     target = import_module(f"fuzz.targets.{options.what}")
     for number, seed in enumerate(target.SEEDS):
         (corpus / f"seed-{number}").write_bytes(seed)
-    crashes = _crashes(corpus)
+    crashes = corpus.parent / "crashes"
+    crashes.mkdir(exist_ok=True)
+    before = _crashes(crashes)
     began_s = time.monotonic()
     command = [
         *(sys.executable, "-m", "fuzz.guided", options.what, str(corpus)),
         *(f"-max_total_time={options.seconds}", f"-timeout={SLOW_S}", "-print_final_stats=1"),
-        f"-artifact_prefix={corpus}/",
+        f"-artifact_prefix={crashes}/{options.what}-",
         f"-max_len={getattr(target, 'MAX_BYTES', MAX_BYTES)}",
     ]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
@@ -53,7 +55,7 @@ def main() -> int:
         "executions": _figure("number_of_executed_units", told),
         "slowest_s": _figure("slowest_unit_time_sec", told),
         "new_inputs": _figure("new_units_added", told),
-        "crashes": sorted(_crashes(corpus) - crashes),
+        "crashes": sorted(_crashes(crashes) - before),
         "seconds": round(time.monotonic() - began_s, 1),
         "ok": process.returncode == 0,
     }
@@ -66,9 +68,8 @@ def _figure(name: str, told: list[str]) -> int:
     return int(match[1]) if match else 0
 
 
-def _crashes(corpus: Path) -> set[str]:
-    names = {path.name for path in corpus.iterdir()}
-    return {name for name in names if name.startswith(("crash-", "timeout-", "oom-", "slow-"))}
+def _crashes(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ from fairlead.types.errors import KeyInUse, KeyReused
 from state.made import NOON_MS
 
 T = TypeVar("T")
+Name = tuple[str, str]
+"""Who asks under which key."""
 
 HOUR_MS = 3_600_000
 
-CALLERS = st.sampled_from(["k1", "k2"])
-NAMES = st.sampled_from(["order-7", "order-8"])
+NAMES = st.sampled_from([("k1", "order-7"), ("k2", "order-7"), ("k1", "order-8")])
 BODIES = st.sampled_from([b"a", b"b"])
 
 
@@ -50,8 +51,8 @@ class Reference(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.now_ms = NOON_MS
         self.count = 0
-        self.open: dict[bytes, Asked] = {}
-        self.answers: dict[bytes, tuple[bytes, Kept]] = {}
+        self.open: dict[Name, bytes] = {}
+        self.answers: dict[Name, tuple[bytes, Kept]] = {}
         self.start()
 
     def start(self) -> None:
@@ -65,37 +66,43 @@ class Reference(RuleBasedStateMachine):
     def run(self, work: Awaitable[T]) -> T:
         return self.loop.run_until_complete(work)
 
-    def known(self, question: Asked) -> tuple[bytes, Kept] | None:
-        found = self.answers.get(question.name)
+    def known(self, name: Name) -> tuple[bytes, Kept] | None:
+        found = self.answers.get(name)
         return found if found and found[1].at_ms >= self.now_ms - KEEP_MS else None
 
     @rule(minutes=st.integers(1, 900))
     def wait(self, minutes: int) -> None:
         self.now_ms += minutes * 60_000
 
-    @rule(step_ms=st.sampled_from([-HOUR_MS, HOUR_MS, KEEP_MS]))
+    @rule(step_ms=st.sampled_from([-HOUR_MS, HOUR_MS]))
     def the_clock_jumps(self, step_ms: int) -> None:
         self.now_ms = max(NOON_MS, self.now_ms + step_ms)
 
-    @rule(caller=CALLERS, name=NAMES, body=BODIES)
-    def ask(self, caller: str, name: str, body: bytes) -> None:
+    @precondition(lambda self: self.answers)
+    @rule(past_ms=st.integers(0, 1))
+    def a_day_after_an_answer(self, past_ms: int) -> None:
+        oldest_ms = min(kept.at_ms for _, kept in self.answers.values())
+        self.now_ms = oldest_ms + KEEP_MS + past_ms
+
+    @rule(name=NAMES, body=BODIES)
+    def ask(self, name: Name, body: bytes) -> None:
         """As the listener does: under way, kept, or new."""
-        question = asked(caller, name, body)
-        under_way = self.open.get(question.name)
+        question = asked(*name, body)
+        under_way = self.open.get(name)
         if under_way is not None:
-            wrong = KeyInUse if under_way == question else KeyReused
+            wrong = KeyInUse if under_way == body else KeyReused
             with pytest.raises(wrong):
                 self.memory.check(question, self.now_ms)
             with pytest.raises(wrong):
                 self.memory.begin(question, self.now_ms)
             return
         self.memory.check(question, self.now_ms)
-        known = self.known(question)
+        known = self.known(name)
         if known is None:
             assert self.memory.find(question, self.now_ms) is None
             self.memory.begin(question, self.now_ms)
-            self.open[question.name] = question
-        elif known[0] == question.body_hash:
+            self.open[name] = body
+        elif known[0] == body:
             assert self.memory.find(question, self.now_ms) == known[1]
         else:
             with pytest.raises(KeyReused):
@@ -105,12 +112,13 @@ class Reference(RuleBasedStateMachine):
     @rule(which=st.integers(0, 3), streamed=st.booleans(), body=st.binary(max_size=20))
     def answer(self, which: int, streamed: bool, body: bytes) -> None:
         name = sorted(self.open)[which % len(self.open)]
-        question = self.open.pop(name)
+        asked_body = self.open.pop(name)
+        question = asked(*name, asked_body)
         self.count += 1
         kept = Kept(f"r{self.count}", self.now_ms, streamed, {"x-fairlead-model": "m"}, body)
         self.run(self.keep(question, kept))
         self.memory.end(question)
-        self.answers[name] = question.body_hash, kept
+        self.answers[name] = asked_body, kept
 
     async def keep(self, question: Asked, kept: Kept) -> None:
         await self.memory.keep(question, kept)
@@ -118,7 +126,8 @@ class Reference(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(which=st.integers(0, 3))
     def fail(self, which: int) -> None:
-        question = self.open.pop(sorted(self.open)[which % len(self.open)])
+        name = sorted(self.open)[which % len(self.open)]
+        question = asked(*name, self.open.pop(name))
         self.memory.end(question)
         self.memory.end(question)
 
@@ -139,9 +148,9 @@ class Reference(RuleBasedStateMachine):
         self.start()
 
     @precondition(lambda self: not self.open)
-    @rule(caller=CALLERS, name=NAMES, body=BODIES)
-    def another_process_has_it(self, caller: str, name: str, body: bytes) -> None:
-        question = asked(caller, name, body)
+    @rule(name=NAMES, body=BODIES)
+    def another_process_has_it(self, name: Name, body: bytes) -> None:
+        question = asked(*name, body)
         self.claims.take(question.name)
         with pytest.raises(KeyInUse):
             self.memory.begin(question, self.now_ms)
@@ -149,7 +158,7 @@ class Reference(RuleBasedStateMachine):
 
     @invariant()
     def what_is_claimed_is_under_way(self) -> None:
-        assert self.claims.taken == self.open.keys()
+        assert self.claims.taken == {asked(*name, b"").name for name in self.open}
 
     def teardown(self) -> None:
         self.run(self.store.close())
