@@ -15,7 +15,7 @@ from app.made import asked, catalog_of, create_key, get, rows, server, status
 from fairlead.app.parts import Running, running
 from fairlead.outside import drains
 from fairlead.outside.folder import Folder
-from fairlead.outside.handover import Link, Offer, Ready, Yours
+from fairlead.outside.handover import Door, Link, Offer, Ready, Serving, Talk, Yours
 from fairlead.types.catalog import Catalog
 from fairlead.types.errors import OurError
 from servers.canned import OPENAI
@@ -24,6 +24,7 @@ from servers.setup import Setup
 
 FRAMES = OPENAI["text"].frames
 MOST_S = 10.0
+A_WHILE_S = 0.1
 
 
 @pytest.fixture
@@ -115,6 +116,49 @@ async def test_one_that_dies_before_it_serves_changes_nothing(
         assert await status(gateway.address, key=key) == 200
         assert not gateway.given.is_set()
     assert len(rows(folder, "SELECT * FROM settle")) == 3
+
+
+async def test_one_that_ends_may_be_followed_to_the_last(
+    catalog: Catalog, folder: Folder, setup: Setup
+) -> None:
+    whole = AsyncExitStack()
+    gateway = await whole.enter_async_context(serving(catalog, folder, setup))
+    link = await to_thread(Link.to, folder.door)
+    assert link is not None
+    with closing(link):
+        assert isinstance(await to_thread(link.take_over), Offer)
+        ending = asyncio.ensure_future(whole.aclose())
+        await asyncio.wait((ending,), timeout=A_WHILE_S)
+        assert not ending.done()
+        await to_thread(link.say, Ready())
+        await to_thread(link.hear, Yours)
+        await to_thread(link.say, Serving())
+        await asyncio.wait_for(ending, MOST_S)
+
+    assert gateway.given.is_set()
+    assert [mark.alive for mark in drains.found(folder.path)] == [False]
+
+
+async def test_one_that_ends_before_it_has_offered_anything_is_waited_for(
+    catalog: Catalog, folder: Folder, setup: Setup
+) -> None:
+    met = asyncio.Event()
+
+    async def hang_up(talk: Talk) -> None:
+        met.set()
+
+    folder.path.mkdir()
+    door = Door(folder.door, hang_up)
+    await door.open()
+    async with AsyncExitStack() as stack:
+        taking = running(catalog, server(), folder, setup.secrets, take_over=True)
+        starting = asyncio.ensure_future(stack.enter_async_context(taking))
+        await asyncio.wait_for(met.wait(), MOST_S)
+        await door.close()
+
+        gateway = await asyncio.wait_for(starting, MOST_S)
+        assert gateway.before is None
+        assert await status(gateway.address) == 200
 
 
 async def test_what_nobody_grants_is_not_sent(

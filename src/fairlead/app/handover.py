@@ -5,18 +5,20 @@ import json
 import os
 from asyncio import to_thread
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from logging import getLogger
 from socket import socket
 from time import monotonic, time
 
 from fairlead.outside import drains
 from fairlead.outside.config.settings import Listen
+from fairlead.outside.database import is_served
 from fairlead.outside.drains import Mark
 from fairlead.outside.folder import Folder
 from fairlead.outside.handover import (
     Borrow,
     Door,
+    Gone,
     Lent,
     Link,
     Offer,
@@ -64,6 +66,7 @@ class Place:
         self._listener = listener
         self._mark = mark
         self._lends = False
+        self._giving: asyncio.Task[object] | None = None
         self._door = Door(folder.door, self._meet)
 
     async def open(self) -> None:
@@ -74,6 +77,9 @@ class Place:
             log.warning("no other process can take over from this one: %s", error)
 
     async def close(self) -> None:
+        """Whoever is about to take over may do so first."""
+        if self._giving is not None:
+            await asyncio.wait((self._giving,), timeout=GIVE_UP_S)
         await self._door.close()
 
     # As the ledger sees the process that serves, once that is another.
@@ -114,14 +120,20 @@ class Place:
         return Lent()
 
     async def _give(self, talk: Talk) -> None:
-        if self._lends or self._store.lock is None:
+        if self._giving is not None or self._store.lock is None:
             await talk.say(Refused("another one is taking over", None))
             return
-        listen = self._listen
-        offer = Offer(os.getpid(), listen.host, listen.port)
-        await talk.say(offer, [self._store.lock, *self._listener.listening()])
-        if not isinstance(await talk.hear(), Ready) or self._lends:
-            return
+        self._giving = asyncio.current_task()
+        try:
+            listen = self._listen
+            offer = Offer(os.getpid(), listen.host, listen.port)
+            await talk.say(offer, [self._store.lock, *self._listener.listening()])
+            if isinstance(await talk.hear(), Ready):
+                await self._give_all(talk)
+        finally:
+            self._giving = None
+
+    async def _give_all(self, talk: Talk) -> None:
         self._lends = True
         try:
             self._mark.begin(self._ledger.open_attempts)
@@ -199,12 +211,19 @@ class Before:
 
     @classmethod
     async def meet(cls, folder: Folder, stack: AsyncExitStack) -> "Before":
-        """Raises OurError when it does not want to."""
-        link = await to_thread(Link.to, folder.door)
-        if link is None:
-            return cls()
-        stack.callback(link.close)
-        return cls(link, await to_thread(link.take_over))
+        """Raises OurError when it does not want to. One that is about to end, or has just begun,
+        is waited for."""
+        until_s = monotonic() + GIVE_UP_S
+        while monotonic() < until_s:
+            link = await to_thread(Link.to, folder.door)
+            if link is not None:
+                stack.callback(link.close)
+                with suppress(Gone):
+                    return cls(link, await to_thread(link.take_over))
+            elif not is_served(folder.database):
+                break
+            await asyncio.sleep(AGAIN_S)
+        return cls()
 
     @property
     def process(self) -> int | None:

@@ -86,6 +86,21 @@ def _apply(connection: sqlite3.Connection, migration: Migration, applied: str | 
     connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", row)
 
 
+def is_served(path: Path) -> bool:
+    """Whether a process has the lock."""
+    try:
+        descriptor = os.open(f"{path}.lock", os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def lock(path: Path) -> int:
     """Become the one server of this database, until the returned descriptor is closed.
 

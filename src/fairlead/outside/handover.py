@@ -31,6 +31,7 @@ PATH_BYTES = 100
 FOLDERS = Path("/proc/self/fd")
 PATIENCE_S = 30.0
 MODE = 0o600
+FAILED = "the process that serves this folder does not hand over: {}"
 
 
 class TakeOver(Struct, frozen=True, tag=True):
@@ -81,6 +82,11 @@ class Refused(Struct, frozen=True, tag=True):
 
 Message = TakeOver | Offer | Ready | Yours | Serving | Borrow | Lent | Refused
 Said = TypeVar("Said", bound=Message)
+
+
+class Gone(OurError):
+    """The other one ended in the middle of it."""
+
 
 encode = msgspec.json.Encoder().encode
 
@@ -202,14 +208,14 @@ class Link:
         return lock, [socket.socket(fileno=each) for each in sockets]
 
     def say(self, message: Message) -> None:
-        """Raises OurError."""
+        """Raises Gone."""
         try:
             self._connection.sendall(encode(message) + b"\n")
         except OSError as error:
-            raise _failed(str(error)) from error
+            raise Gone(FAILED.format(error)) from error
 
     def hear(self, kind: type[Said]) -> Said:
-        """Raises OurError."""
+        """Raises OurError, and Gone."""
         try:
             while b"\n" not in self._rest:
                 data, descriptors, _, _ = socket.recv_fds(
@@ -217,16 +223,16 @@ class Link:
                 )
                 self._descriptors += descriptors
                 if not data:
-                    raise _failed("it broke off")
+                    raise Gone(FAILED.format("it broke off"))
                 self._rest += data
             line, _, self._rest = self._rest.partition(b"\n")
             message = decoded(line)
         except (OSError, msgspec.DecodeError) as error:
-            raise _failed(str(error)) from error
+            raise Gone(FAILED.format(error)) from error
         if isinstance(message, Refused):
-            raise _failed(message.why)
+            raise OurError(FAILED.format(message.why))
         if not isinstance(message, kind):
-            raise _failed(f"it says {type(message).__name__}")
+            raise OurError(FAILED.format(f"it says {type(message).__name__}"))
         return message
 
     def close(self) -> None:
@@ -240,10 +246,6 @@ def decoded(line: bytes) -> Message:
     """Raises DecodeError."""
     message: Message = msgspec.json.decode(line, type=Message)
     return message
-
-
-def _failed(why: str) -> OurError:
-    return OurError(f"the process that serves this folder does not hand over: {why}")
 
 
 @contextmanager
