@@ -24,7 +24,7 @@ from random import Random
 
 import aiohttp
 
-from prove.bills import PRICE, Bill, answer
+from prove.bills import PATIENT, PRICE, Bill, answer
 from prove.books import Books
 from servers.asked import longest_answer
 from servers.gateway import TAKE_OVER, Gateway, create_key, gateway
@@ -236,7 +236,9 @@ class Processes:
     def start(self) -> None:
         """Returns once it serves, and the one before it has let go."""
         words = [TAKE_OVER] if self.all else []
-        started = gateway(self._folder, self._setup.text(), self._setup.secrets, words)
+        started = gateway(
+            self._folder, self._setup.text(limits=PATIENT), self._setup.secrets, words
+        )
         self.all.append(self._stack.enter_context(started))
         if words:
             self.all[-2].output.wait_for("another process has taken over")
@@ -313,7 +315,9 @@ async def _reload(scale: Scale, callers: Callers, running: Gateway, setup: Setup
             text = BAD_FILES[bad % len(BAD_FILES)]
         else:
             marker = f"marker-{number}"
-            text = setup.text().replace('"routes": {', f'"routes": {{"{marker}": {{}},', 1)
+            text = setup.text(limits=PATIENT).replace(
+                '"routes": {', f'"routes": {{"{marker}": {{}},', 1
+            )
         made = running.config.with_suffix(".new")
         made.write_text(text)
         os.replace(made, running.config)
