@@ -24,6 +24,7 @@ from prove.traffic import (
     Heard,
     Upstream,
     Watched,
+    cpu_s,
     pin,
     pinned_here,
     request,
@@ -75,6 +76,8 @@ LONG = Length(6.0, 20.0, 60.0, 10.0, 300)
 @dataclass(frozen=True)
 class Run:
     peak_rps: float
+    peak_per_cpu_s: float
+    over_per_cpu_s: float
     before: Heard
     over: Heard
     after: Heard
@@ -85,21 +88,29 @@ class Run:
 
 
 async def _run(kind: Kind, length: Length, running: Gateway, callers: Callers) -> Run:
-    peak_rps = 0.0
+    pid, peak_rps, per_cpu_s = running.process.pid, 0.0, 0.0
     for count in kind.at_once:
+        spent_s = cpu_s(pid)
         heard = await callers.in_turn(count, length.peak_s)
-        peak_rps = max(peak_rps, len(heard.served) / length.peak_s)
+        served = len(heard.served)
+        peak_rps = max(peak_rps, served / length.peak_s)
+        per_cpu_s = max(per_cpu_s, served / max(cpu_s(pid) - spent_s, 0.01))
     quiet = await callers.at_will(QUIET * peak_rps, length.before_s)
     before = await callers.at_will(peak_rps, length.before_s)
     await callers.at_will(QUIET * peak_rps, length.after_s / 2)
-    watched = Watched(running.process.pid)
+    watched, spent_s = Watched(pid), cpu_s(pid)
     watching = asyncio.ensure_future(watched.watch())
     began_s = monotonic()
     over = await callers.at_will(TIMES * peak_rps, length.over_s)
-    end_s = monotonic()
+    end_s, over_per_cpu_s = monotonic(), len(over.served) / max(cpu_s(pid) - spent_s, 0.01)
     after = await callers.at_will(QUIET * peak_rps, length.after_s)
     watching.cancel()
-    return Run(peak_rps, before, over, after, quiet, end_s - began_s, end_s, watched.growth_mb)
+    return Run(
+        *(peak_rps, per_cpu_s, over_per_cpu_s, before, over, after, quiet),
+        over_s=end_s - began_s,
+        end_s=end_s,
+        growth_mb=watched.growth_mb,
+    )
 
 
 def _recovered_s(run: Run) -> float:
@@ -125,6 +136,7 @@ def _figures(run: Run) -> dict[str, object]:
         "peak_rps": round(run.peak_rps),
         "goodput_rps": round(rps),
         "goodput_share": round(rps / run.peak_rps, 3),
+        "goodput_per_cpu_share": round(run.over_per_cpu_s / run.peak_per_cpu_s, 3),
         "p99_at_peak_ms": baseline_ms,
         "p99_admitted_ms": admitted_ms,
         "p99_admitted_ratio": round(admitted_ms / baseline_ms, 2) if baseline_ms else 0.0,

@@ -240,6 +240,32 @@ async def test_what_arrives_in_an_overload_is_turned_away_unread(
     assert (up.seen, served.facts) == ([], [])
 
 
+async def test_what_follows_a_request_turned_away_is_a_request_of_its_own(
+    up: Scripted, tmp_path: Path
+) -> None:
+    """However it is cut; and the time for a head does not run while none has begun."""
+    hurried = Limits(max_waiting=0, header_timeout_s=0.1)
+    async with serving(tmp_path, up, at(up, "a"), limits=hurried) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        sent = asking()
+        for cut in range(10, len(sent) + 1, 15):
+            for part in (sent[:cut], sent[cut:] + sent):
+                writer.write(part)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5.0):
+                for _ in range(2):
+                    assert b" 503 " in await reader.readuntil(b"\r\n\r\n")
+                    await reader.readuntil(b"}}")
+        await asyncio.sleep(2 * hurried.header_timeout_s)
+        writer.write(asking(b"connection: close"))
+        last = await asyncio.wait_for(reader.read(), 5.0)
+        writer.close()
+
+    assert last.startswith(b"HTTP/1.1 503 ")
+    assert up.seen == []
+
+
 async def test_one_connection_too_many_is_told_so(up: Scripted, tmp_path: Path) -> None:
     two = Limits(max_connections=2, linger_s=0.05)
 

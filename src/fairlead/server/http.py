@@ -189,7 +189,8 @@ class Listener:
         """Raises NotHttp, HeadersTooLarge for many headers that are each within their limit, and
         Overloaded."""
         protocol = cast(Protocol, request.protocol)
-        shed, protocol.unusual, protocol.shed = protocol.shed, False, False
+        shed = protocol.shed
+        protocol.unusual = protocol.shed = protocol.shed and protocol.has_more()
         if shed and request.rel_url.raw_path in DIALECT_OF_PATH:
             self.load.turn_away()
             raise overloaded()

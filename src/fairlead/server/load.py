@@ -58,7 +58,6 @@ class Load:
         "_most",
         "_room",
         "_timer",
-        "_told_full",
         "_wait_s",
         "_work_s",
         "arrived",
@@ -81,7 +80,7 @@ class Load:
         """Requests turned away since the start."""
         self._crowded = False
         """Some were in this turn, for want of room in it."""
-        self._full = self._told_full = False
+        self._full = False
         self._full_s = 0.0
         self.shedding = False
         self.tell: Callable[[str], None] = _tell_nobody
@@ -94,29 +93,24 @@ class Load:
         self._timer: asyncio.TimerHandle | None = None
 
     def opens(self) -> bool:
-        """Asked only where ``room`` says no: one who was served may have left since."""
-        if self._full and not self._is_full():
-            self.room = self._room
-        return self.arrived < self.room
+        """Asked only where ``room`` says no: while places are scarce, for each request."""
+        return self.arrived < self._room and (not self._full or self._has_place())
 
     def turn_away(self) -> None:
         self.shed += 1
-        if not self._full:
+        if self.arrived >= self._room:
             self._crowded = True
+        else:
+            self._full_s = monotonic()
 
     def fill(self) -> None:
-        """Turn away, for as many are served as may be at once. So are all others, at a glance,
-        until one of them has left."""
+        """Turn away, for as many are served as may be at once. From now on others are turned away
+        at a glance, as long as there is no place."""
         self.shed += 1
-        self._full, self._full_s = True, monotonic()
-        self.room = 0
-        if not self._told_full:
-            self._told_full = True
+        self._full_s = monotonic()
+        if not self._full:
+            self._full, self.room = True, 0
             self.tell("overloaded: no more requests may be served at once (max_in_flight)")
-
-    def _is_full(self) -> bool:
-        self._full = self._full and not self._has_place()
-        return self._full
 
     def start(self) -> None:
         self._cpu_s = thread_time()
@@ -151,10 +145,10 @@ class Load:
         elif now_s - self._calm_since_s > CALM_S:
             self._end()
         self._arrived_before, self.arrived = self.arrived, 0
-        self.room = 0 if self._is_full() else self._room
-        if self._told_full and not self._full and now_s - self._full_s > CALM_S:
-            self._told_full = False
+        if self._full and now_s - self._full_s > CALM_S:
+            self._full = False
             self.tell(f"there are places again; {self._so_far()}")
+        self.room = 0 if self._full else self._room
 
     def _learn(self, cpu_s: float) -> None:
         """What arrives in one turn does most of its work in the next."""

@@ -37,6 +37,7 @@ AT_ONCE = pack("ii", 1, 0)
 TURNED_AWAY = 64
 """So many connections beyond the limit are told why at once; others are only closed."""
 NEVER = float("inf")
+NO_HEAD = -1
 TOO_MANY = "Too many headers received"
 """What aiohttp's parser says; it has no class for it."""
 
@@ -52,6 +53,7 @@ class Protocol(RequestHandler):
         "_heads",
         "_limits",
         "_load",
+        "_rest",
         "_server",
         "_timer",
         "_unread",
@@ -89,6 +91,8 @@ class Protocol(RequestHandler):
         self._unread = 0
         """Bytes of answers that waited for their reader when we last looked."""
         self._write_due_s = NEVER
+        self._rest = 0
+        """Bytes still to come of a request that was turned away."""
         self.unusual = False
         """The next request did not come whole and small, so its head is to be looked at."""
         self.shed = False
@@ -114,6 +118,10 @@ class Protocol(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._rest:
+            data = self._without_rest(data)
+            if not data:
+                return
         requests = self._request_count
         if self._waiter is None and requests:  # the first may come before we wait for it
             self.unusual = True
@@ -127,7 +135,7 @@ class Protocol(RequestHandler):
             self.unusual = True
         RequestHandler.data_received(self, data)
         if self._request_count != requests:
-            load.arrived += 1
+            load.arrived += self._request_count - requests
         else:
             self._part_of_head(len(data))
 
@@ -151,13 +159,27 @@ class Protocol(RequestHandler):
         """False: it has to be parsed first, as far as its head, or is let in after all."""
         if self._load.opens():
             return False
-        answer = None if self._begun() else answer_unparsed(data)
-        if answer is None:
+        limits = self._limits
+        found = None if self._begun() else answer_unparsed(data, limits.max_body_bytes)
+        if found is None:
             self.unusual = self.shed = True
             return False
+        answer, self._rest = found
         self._wire.write(answer)
         self._load.turn_away()
+        # It was a request, although nobody else has seen it.
+        self._heads = NO_HEAD
+        self._next_keepalive_close_time = self._loop.time() + limits.keep_alive_s
         return True
+
+    def _without_rest(self, data: bytes) -> bytes:
+        """What follows a request that was turned away before all of it was here."""
+        rest, self._rest = self._rest, max(0, self._rest - len(data))
+        return data[rest:]
+
+    def has_more(self) -> bool:
+        """Requests that came together with the one that is served."""
+        return bool(self._messages)
 
     def _begun(self) -> bool:
         """Whether the head that is waited for has begun."""

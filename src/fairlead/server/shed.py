@@ -1,7 +1,7 @@
 """Turns a request away before it is parsed: ten times cheaper than to parse it and then say no.
 
-Only what is plainly one whole request is answered here, by a rule that is narrower than HTTP. All
-else goes the usual way, where it is refused before its body is read. Nothing of what is answered
+Only what is plainly one request is answered here, by a rule that is narrower than HTTP. All else
+goes the usual way, where it is refused before its body is read. Nothing of what is answered
 here is passed on or looked at again, so how others would read it does not matter.
 """
 
@@ -18,6 +18,8 @@ ID = new_id(0.0).encode()
 """Stands where each answer has its own."""
 HEAD_END = b"\r\n\r\n"
 LENGTH = b"\r\ncontent-length:"
+VISIBLE = b"\t" + bytes(range(32, 127)) + bytes(range(128, 256))
+"""All that may be in a line; what is left are the ends of lines."""
 LONGEST = 10
 """Digits; Python reads no number of thousands."""
 
@@ -35,8 +37,9 @@ ANSWERS: Mapping[bytes, bytes] = {
 }
 
 
-def answer_unparsed(data: bytes) -> bytes | None:
-    """The refusal, where ``data`` is one whole request for a model; None: it has to be parsed."""
+def answer_unparsed(data: bytes, max_body_bytes: int) -> tuple[bytes, int] | None:
+    """The refusal, where ``data`` is a request for a model, or its beginning, and how much of it
+    is still to come. None: it has to be parsed."""
     answer = ANSWERS.get(data[: data.find(b" ", 5)].partition(b"?")[0])
     end = data.find(HEAD_END)
     if answer is None or end < 0:
@@ -47,10 +50,16 @@ def answer_unparsed(data: bytes) -> bytes | None:
     if (
         at < 0
         or not (length.isdigit() and len(length) < LONGEST)
-        or end + len(HEAD_END) + int(length) != len(data)
         # A message is framed by these two, however they are disguised.
         or head.count(b"content-length") != 1
         or b"chunked" in head
+        # Who wants to be told to go on waits for it, and who wants us to close waits for that.
+        or b"100-continue" in head
+        or b"\r\nconnection: close" in head
+        or head.translate(None, VISIBLE).replace(b"\r\n", b"")
     ):
         return None
-    return answer.replace(ID, new_id(time()).encode())
+    rest = end + len(HEAD_END) + int(length) - len(data)
+    if rest < 0 or int(length) > max_body_bytes:
+        return None
+    return answer.replace(ID, new_id(time()).encode()), rest
