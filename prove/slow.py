@@ -17,7 +17,8 @@ BODY = request("m", [{"role": "user", "content": "x" * 2000}])
 STREAMED = request("endless", [{"role": "user", "content": "Hello."}], stream=True)
 EVERY_S = 0.5
 """Between two bytes of who dribbles."""
-KERNEL_S = 3.0
+RAMP_S = 10.0
+KERNEL_S = 20.0
 """Until the kernel's buffers are full, and a reader who reads nothing is noticed."""
 ESTABLISHED = 1
 """In the first byte of Linux' ``tcp_info``."""
@@ -62,14 +63,19 @@ class Slow:
     """The longest, by kind."""
 
     async def attack(self, count: int, seconds: float) -> None:
-        """So many at any time; then those who are left are waited for."""
+        """So many at any time; then those who are left are waited for. They come one after the
+        other: if all came at once, it would be this process that is slow."""
         names = list(self.kinds)
-        end_s = monotonic() + seconds
+        end_s, apart_s = monotonic() + seconds, min(RAMP_S, seconds / 4) / count
         await asyncio.gather(
-            *(self._again(names[number % len(names)], end_s) for number in range(count))
+            *(
+                self._again(names[number % len(names)], number * apart_s, end_s)
+                for number in range(count)
+            )
         )
 
-    async def _again(self, name: str, end_s: float) -> None:
+    async def _again(self, name: str, after_s: float, end_s: float) -> None:
+        await asyncio.sleep(after_s)
         while monotonic() < end_s:
             await self._once(name, self.kinds[name])
 
@@ -119,9 +125,11 @@ def _state(ours: socket.socket) -> int:
 
 
 class Endless:
-    """The endpoint of who does not read: it speaks for as long as somebody listens."""
+    """The endpoint of who does not read: 16 kB every ``every_s``, for as long as somebody
+    listens."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
         self.address = ""
         self.spoken: list[int] = []
         """Bytes, by stream, until it was cut or blocked for good."""
@@ -144,10 +152,11 @@ class Endless:
                 b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
                 b"transfer-encoding: chunked\r\n\r\n"
             )
-            while True:
+            while not writer.transport.is_closing():
                 writer.write(piece)
                 await writer.drain()
                 spoken += len(piece)
+                await asyncio.sleep(self._every_s)
         self.open -= 1
         self.spoken.append(spoken)
         writer.close()

@@ -48,10 +48,12 @@ class Length:
     """Messages cut at random, beside those that are sent whole."""
     limits: dict[str, float]
     grace_s: float | None = None
+    endless_s: float = 0.0
+    """Between two pieces of a stream without end."""
 
 
 SHORT = Length(1.0, 0.5, 60, 200, QUICK)
-LONG = Length(30.0, 60.0, 500, 20_000, DEFAULTS, GRACE_S)
+LONG = Length(30.0, 60.0, 500, 20_000, DEFAULTS, GRACE_S, 0.1)
 
 
 @dataclass
@@ -171,7 +173,7 @@ async def _measure(
 
 
 async def _run(length: Length, folder: Path) -> dict[str, object]:
-    upstream, endless = Upstream(), Endless()
+    upstream, endless = Upstream(), Endless(length.endless_s)
     servers = [await upstream.start(), await endless.start()]
     setup = Setup().endpoint("a", upstream.address, "openai_chat")
     setup.endpoint("smuggled", upstream.address, "openai_chat")
