@@ -198,7 +198,8 @@ def test_secrets_and_what_was_said_stay_where_they_are(tmp_path: Path, up: Scrip
         running.kill()
         output = running.output.text.encode()
     kept |= {"output": output, "log": (tmp_path / "fairlead.log").read_bytes()}
-    kept |= {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    files = [path for path in (tmp_path / "data").iterdir() if path.is_file()]
+    kept |= {path.name: path.read_bytes() for path in files}
     kept |= {
         f"error {number}": got.body + json.dumps(dict(got.headers)).encode()
         for number, got in enumerate(failures)
