@@ -30,7 +30,7 @@ SEED = 9
 PER_S = 100.0
 LIFE_S = (0.0, 0.8)
 FIRST_NUMBER = 1000
-KEYED = 0.2
+KEYED = 0.4
 """Of the requests, have an idempotency-key."""
 AGAIN = 5
 """Answers of the life before that are asked for once more."""
@@ -120,6 +120,13 @@ class Callers:
             running.kill()
             await asyncio.gather(*asking)
 
+    async def look_back(self, running: Gateway) -> None:
+        """Ask again for the last answers, of a gateway that nobody kills."""
+        async with aiohttp.ClientSession() as session:
+            again, self.again = self.again[-AGAIN:], []
+            for one in again:
+                await self._ask_again(session, running.address, one)
+
     async def _ask(self, session: aiohttp.ClientSession, address: str) -> None:
         self.number += 1
         number, name = self.number, self.dice.choice(list(self.keys))
@@ -182,8 +189,9 @@ def prove(short: bool) -> dict[str, object]:
                 asyncio.run(callers.load(running, dice.uniform(*LIFE_S), life % 2 == 0))
                 running.kill()
             print(f"kill9: {life + 1} of {kills} kills", end="\r", file=sys.stderr, flush=True)
-        with gateway(folder, setup.text(limits=PATIENT), setup.secrets):
+        with gateway(folder, setup.text(limits=PATIENT), setup.secrets) as running:
             left_open += books.open_intents()
+            asyncio.run(callers.look_back(running))
         print(file=sys.stderr)
         return {"kills": kills, **_figures(books, wall, callers, left_open)}
 
