@@ -6,6 +6,7 @@ from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -115,6 +116,10 @@ async def test_one_that_dies_before_it_serves_changes_nothing(
         assert await running_on == 200, "its second attempt needs nobody's leave"
         assert await status(gateway.address, key=key) == 200
         assert not gateway.given.is_set()
+        again = await to_thread(Link.to, folder.door)
+        assert again is not None
+        with closing(again):
+            assert isinstance(await to_thread(again.take_over), Offer)
     assert len(rows(folder, "SELECT * FROM settle")) == 3
 
 
@@ -159,6 +164,35 @@ async def test_one_that_ends_before_it_has_offered_anything_is_waited_for(
         gateway = await asyncio.wait_for(starting, MOST_S)
         assert gateway.before is None
         assert await status(gateway.address) == 200
+
+
+async def test_only_who_serves_counts_what_the_dead_leave(
+    catalog: Catalog, folder: Folder, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who lends does not know what was granted since."""
+    monkeypatch.setattr("fairlead.app.handover.LOOK_S", 0.001)
+    looked: asyncio.Queue[None] = asyncio.Queue()
+    async with serving(catalog, folder, setup) as gateway:
+        loop, found = asyncio.get_running_loop(), drains.found
+
+        def look(path: Path) -> list[drains.Found]:
+            loop.call_soon_threadsafe(looked.put_nowait, None)
+            return found(path)
+
+        monkeypatch.setattr(drains, "found", look)
+        mark = drains.Mark(folder.path)
+        mark.begin(("r9.1",))
+        mark.close()
+        elsewhere: Any = object()
+        gateway.state.ledger.lend(elsewhere)
+        following = asyncio.create_task(gateway.others.follow(print))
+        async with asyncio.timeout(MOST_S):
+            for _ in range(3):
+                await looked.get()
+            assert len(found(folder.path)) == 1
+            gateway.state.ledger.lend(None)
+            await following
+        assert found(folder.path) == []
 
 
 async def test_what_nobody_grants_is_not_sent(

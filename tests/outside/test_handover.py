@@ -159,6 +159,25 @@ async def test_nonsense_is_no_message(path: Path, said: bytes) -> None:
             assert await heard is None
 
 
+async def test_a_door_comes_back_in_the_place_of_one_whose_process_died(path: Path) -> None:
+    async def lends(talk: Talk) -> None:
+        await talk.hear()
+        await talk.say(Lent())
+
+    ours = Door(path, lends)
+    await ours.open()
+    with closing(socket.socket(socket.AF_UNIX)) as dead:
+        dead.bind(f"{path}.other")
+        os.rename(f"{path}.other", path)
+    assert await asked(path, WISH) is None
+
+    await ours.open()
+    assert await asked(path, WISH) == Lent()
+    await ours.close()
+    await ours.open()
+    assert await asked(path, WISH) is None, "once closed it stays closed"
+
+
 async def test_the_next_door_takes_the_place_of_the_last(path: Path) -> None:
     """There is no moment without one, and the old one takes only its own away."""
 

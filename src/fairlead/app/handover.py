@@ -151,6 +151,7 @@ class Place:
                 self._lends = False
                 self._ledger.lend(None)
                 self._mark.withdraw()
+                await self.open()  # the other one may have put its door there
 
 
 class Others:
@@ -177,7 +178,8 @@ class Others:
         """Count what they settle, and what they leave behind, until none is left."""
         while marks := await to_thread(drains.found, self._folder.path):
             for mark in marks:
-                if not mark.alive:
+                # Only who serves knows what was granted.
+                if not mark.alive and not self._ledger.lends:
                     await self._bury(mark, say)
             await self._read()
             await asyncio.sleep(LOOK_S)

@@ -127,10 +127,14 @@ class Door:
         self._meet = meet
         self._server: asyncio.AbstractServer | None = None
         self._inode = 0
+        self._closed = False
         self._talks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """In the place of the door of the process before, in one step. Raises OSError."""
+        """In the place of the door of the process before, in one step; and again in the place of
+        one who took ours and died. Raises OSError."""
+        if self._closed:
+            return
         made = self._path.with_name(f".{self._path.name}-{os.getpid()}")
         made.unlink(missing_ok=True)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -139,11 +143,14 @@ class Door:
             bound.bind(address)
         made.chmod(MODE)
         self._inode = made.stat().st_ino
+        if self._server is not None:
+            self._server.close()
         self._server = await asyncio.start_unix_server(self._met, sock=bound)
         made.rename(self._path)
 
     async def close(self) -> None:
         """Take it away, unless it is another's by now."""
+        self._closed = True
         if self._server is None:
             return
         self._server.close()

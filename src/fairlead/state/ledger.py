@@ -270,6 +270,11 @@ class Ledger:
         """From now on another process answers for the budgets. None: this one does again."""
         self._elsewhere = elsewhere
 
+    @property
+    def lends(self) -> bool:
+        """Whether another process answers for the budgets."""
+        return self._elsewhere is not None
+
     def hold(
         self, attempt_id: str, request_id: str, caller: Caller, attempt: Attempt, now_ms: int
     ) -> Hold:
