@@ -141,8 +141,9 @@ class Process(Citizen):
 
     async def look_after(self) -> None:
         """Follow the others; and once another serves, finish what is open and go."""
-        self.spawn(self.others.follow(lambda line: None))
+        following = self.spawn(self.others.follow(lambda line: None))
         await self.place.given.wait()
+        following.cancel()
         while self.open or self.ledger.open_holds:  # noqa: ASYNC110 - time is free here
             await asyncio.sleep(0.1)
         await self.place.close()
@@ -261,6 +262,9 @@ class Handing:
         must(not self.town.marks, "no mark stays", f"{len(self.town.marks)}")
         self.truth.settled()
         [process] = serving
+        door = self.town.door
+        finds = door is not None and door.owner is process
+        must(finds, "the next one finds who serves", f"process {process.number}")
         now_ms = self.machine.now_ms()
         must(not process.ledger.inherited, "nothing stays inherited", f"{process.number}")
         for caller in self.callers:

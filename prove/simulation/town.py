@@ -113,7 +113,8 @@ class Door(Struct):
     meet: Callable[[Any], Awaitable[None]]
 
     async def open(self) -> None:
-        self.owner.town.door = self
+        if not self.owner.dead:
+            self.owner.town.door = self
 
     async def close(self) -> None:
         if self.owner.town.door is self:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from prove.proofs.simulate import SHORT_SEEDS, prove
-from prove.simulation.many import HANDING_EVERY, kept_seeds, results
+from prove.simulation.many import HANDING_EVERY, kept_seeds, on_every_core, results, tally_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,3 +57,7 @@ def test_a_seed_is_the_same_story_in_every_process(seed: int) -> None:
 
     assert told[0] == told[1]
     assert told[0].endswith("every invariant held\n")
+
+
+def test_every_core_finds_what_one_does() -> None:
+    assert on_every_core(0, 8).found == tally_of(range(8)).found

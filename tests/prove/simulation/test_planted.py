@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from prove.simulation.many import results
+from prove.simulation.many import results, tally_of
 
 from fairlead.decide import policy
 from fairlead.dispatch import carry
@@ -235,3 +235,16 @@ def test_a_planted_fault_is_found(fault: Callable[[Patch], None], monkeypatch: P
     broken = next((one.broken for one in results(range(WITHIN_SEEDS)) if one.broken), "")
 
     assert broken.startswith(FAULTS[fault])
+
+
+def test_what_broke_is_told(monkeypatch: Patch, capsys: pytest.CaptureFixture[str]) -> None:
+    a_settle_runs_twice(monkeypatch)
+
+    found = tally_of(range(3)).found
+
+    assert (found["ok"], found["seeds"], found["invariant_breaks"]) == (False, 3, 3)
+    assert found["failed_seeds"] == [0, 1, 2]
+    told = capsys.readouterr().err
+    assert "world 0\n" in told
+    assert "broken: an attempt settles once: r" in told
+    assert "sent             request" in told
