@@ -143,10 +143,10 @@ class Door:
             bound.bind(address)
         made.chmod(MODE)
         self._inode = made.stat().st_ino
-        if self._server is not None:
-            self._server.close()
-        self._server = await asyncio.start_unix_server(self._met, sock=bound)
+        before, self._server = self._server, await asyncio.start_unix_server(self._met, sock=bound)
         made.rename(self._path)
+        if before is not None:
+            before.close()
 
     async def close(self) -> None:
         """Take it away, unless it is another's by now."""
