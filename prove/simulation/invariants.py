@@ -285,7 +285,9 @@ class Books:
     def observe(self, attempted: Attempted, request: int, now_s: float) -> None:
         key = attempted.endpoint, attempted.credential
         self.probes[key].pop(request, None)
-        if attempted.failure == "":
+        told_s, _ = self.gone.get(attempted.endpoint, (now_s, 0.0))
+        if attempted.failure == "" and now_s - attempted.total_ms / 1000 >= told_s:
+            # An answer that began before the model was gone says nothing.
             self.gone.pop(attempted.endpoint, None)
         if not attempted.id:
             return
