@@ -249,7 +249,10 @@ class Process:
 
     async def _has(self, client: Client, call: Any, request: Request) -> str:
         outcome = "cancelled"
-        if not request.caller.has_budget:
+        # A reload may have come between.
+        caller = request.caller
+        request.allowed = self._world.allowed(request.ask, caller.models, caller.zones)
+        if not caller.has_budget:
             request.well = [name for name in request.allowed if self._is_well(name)]
         try:
             outcome = await client.have(self.gateway, call)
