@@ -1,8 +1,9 @@
 """Time-outs to connect, to the first content and between two pieces fall when they should.
 
-Measured at the caller's socket, in front of endpoints that take no connection, that never answer,
-or that stop in the middle: how long after the time that is set the caller hears of it, and that it
-is never before. Each trial has an endpoint of its own, so that no breaker spares one.
+Measured at the caller's socket (a stall from when the endpoint wrote its last word), in front of
+endpoints that take no connection, that never answer, or that stop in the middle: how long after the
+time that is set the caller hears of it, and that it is never before. Each trial has an endpoint of
+its own, so that no breaker spares one.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from time import monotonic
 from prove.heard import HANGS_S, ask, heard
 from prove.vendors import OPENAI
 from servers.gateway import create_key, gateway
-from servers.scripted import Gate, Scripted, scripted, silent, stream
+from servers.scripted import Gate, Scripted, Step, scripted, silent, stream
 
 CONNECT_S, FIRST_TOKEN_S, STALL_S = 0.6, 1.0, 0.8
 MOST_LATE_S = 0.25
@@ -26,7 +27,7 @@ SHORT_LATE_S = 5.0
 """The short form runs beside other tests, on machines that are busy."""
 MOST_EARLY_S = 0.01
 """Between two clocks and two sockets."""
-AT_ONCE = 10
+AT_ONCE = 5
 KINDS = ("connect", "first_token", "stall")
 
 
@@ -50,10 +51,11 @@ def _run(trials: int) -> dict[str, list[float]]:
         scripted() as up,
         full() as nowhere,
     ):
-        config = _configuration(up, nowhere, trials)
+        sent_s: dict[str, float] = {}
+        config = _configuration(up, nowhere, trials, sent_s)
         key = create_key(Path(folder) / "data", "timers")
         with gateway(Path(folder), config, {"KEY": "no-key-of-anybody"}) as running:
-            return asyncio.run(_all(running.address, key, trials))
+            return asyncio.run(_all(running.address, key, trials, sent_s))
 
 
 @contextmanager
@@ -73,7 +75,20 @@ def full() -> Iterator[str]:
             each.close()
 
 
-def _configuration(up: Scripted, nowhere: str, trials: int) -> str:
+class Stopping:
+    """Says one word, when it did is noted, and then nothing more."""
+
+    def __init__(self, sent_s: dict[str, float], name: str) -> None:
+        self._sent_s = sent_s
+        self._name = name
+
+    def __iter__(self) -> Iterator[Step]:
+        self._sent_s[self._name] = monotonic()
+        yield from stream(*OPENAI.text.frames[: OPENAI.opening + 1])[:-1]
+        yield Gate()
+
+
+def _configuration(up: Scripted, nowhere: str, trials: int, sent_s: dict[str, float]) -> str:
     timeouts = {
         "connect": f"{CONNECT_S}s",
         "first_token": f"{FIRST_TOKEN_S}s",
@@ -88,12 +103,11 @@ def _configuration(up: Scripted, nowhere: str, trials: int) -> str:
     up.on("well", OPENAI.answer(True))
     models: dict[str, str] = {"well": "up"}
     routes: dict[str, object] = {}
-    begun = (*stream(*OPENAI.text.frames[: OPENAI.opening + 1])[:-1], Gate())
     for kind in KINDS:
         for number in range(trials):
             name = f"{kind}-{number}"
             models[name] = "nowhere" if kind == "connect" else "up"
-            up.on(name, silent() if kind == "first_token" else begun)
+            up.on(name, silent() if kind == "first_token" else Stopping(sent_s, name))
             # A connection may be tried again where nobody else is left; and a text goes on.
             others = ["well"] if kind == "connect" else []
             routes[f"route-{name}"] = {"models": [name, *others], "rescue": False}
@@ -102,12 +116,14 @@ def _configuration(up: Scripted, nowhere: str, trials: int) -> str:
     return json.dumps(parts)
 
 
-async def _all(address: str, key: str, trials: int) -> dict[str, list[float]]:
+async def _all(
+    address: str, key: str, trials: int, sent_s: dict[str, float]
+) -> dict[str, list[float]]:
     width = asyncio.Semaphore(AT_ONCE)
 
     async def one(kind: str, number: int) -> float:
         async with width:
-            return await _trial(address, key, kind, number)
+            return await _trial(address, key, kind, number, sent_s)
 
     await ask(address, "openai", "well", "Hi", key, "stream", HANGS_S, lambda: None)
     late_s = {}
@@ -117,7 +133,7 @@ async def _all(address: str, key: str, trials: int) -> dict[str, list[float]]:
     return late_s
 
 
-async def _trial(address: str, key: str, kind: str, number: int) -> float:
+async def _trial(address: str, key: str, kind: str, number: int, sent_s: dict[str, float]) -> float:
     """How much later than it should the caller heard of it."""
     began_s = monotonic()
     pieces_s: list[float] = []
@@ -133,5 +149,5 @@ async def _trial(address: str, key: str, kind: str, number: int) -> float:
     code = {"first_token": "upstream_timeout", "stall": "upstream_stream_broken"}[kind]
     assert found.error_code == code, f"{kind}: {raw.status} {raw.body[:200]!r}"
     if kind == "stall":
-        return pieces_s[-1] - pieces_s[0] - STALL_S
+        return pieces_s[-1] - sent_s[f"{kind}-{number}"] - STALL_S
     return pieces_s[-1] - began_s - FIRST_TOKEN_S
