@@ -214,6 +214,7 @@ async def test_a_locked_disk_fails_the_waiter_and_keeps_the_row(
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
     opened = Store(path, asyncio.get_running_loop())
+    await opened.flush()  # its thread has the database open
     with locked(path):
         with pytest.raises(Overloaded, match="cannot be stored now: database is locked"):
             await opened.append_durable(ADD, ("k", "day:x", 1))
