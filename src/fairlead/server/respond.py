@@ -49,18 +49,14 @@ class AtOnce(web.StreamResponse):
 
     def head(self, keep_alive: bool) -> bytes:
         """Raises ValueError."""
-        lines = [
-            "HTTP/1.1 200 OK",
-            *[f"{name}: {value}" for name, value in self._fields.items()],
-            f"content-length: {len(self._whole)}",
-            f"date: {rfc822_formatted_time()}",
-        ]
+        fields = {
+            **self._fields,
+            "content-length": str(len(self._whole)),
+            "date": rfc822_formatted_time(),
+        }
         if not keep_alive:
-            lines.append("connection: close")
-        head = "\r\n".join(lines)
-        if head.count("\n") + head.count("\r") != 2 * len(lines) - 2:
-            raise ValueError("a header holds a line break")
-        return f"{head}\r\n\r\n".encode()
+            fields["connection"] = "close"
+        return _head("200 OK", fields)
 
     async def write_eof(self, data: bytes = b"") -> None:
         self._eof_sent = True
@@ -95,7 +91,15 @@ def failure(dialect: str, error: GatewayError, request_id: str) -> web.Response:
 def on_the_wire(response: web.Response, connection: str = "close") -> bytes:
     """For who has sent no request that was parsed."""
     assert isinstance(response.body, bytes)
-    fields = {**response.headers, "content-length": len(response.body), "connection": connection}
-    lines = [f"HTTP/1.1 {response.status} {response.reason}"]
-    lines += [f"{name.lower()}: {value}" for name, value in fields.items()]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + response.body
+    fields = {name.lower(): value for name, value in response.headers.items()}
+    fields |= {"content-length": str(len(response.body)), "connection": connection}
+    return _head(f"{response.status} {response.reason}", fields) + response.body
+
+
+def _head(status: str, fields: Mapping[str, str]) -> bytes:
+    """Raises ValueError."""
+    lines = [f"HTTP/1.1 {status}", *[f"{name}: {value}" for name, value in fields.items()]]
+    head = "\r\n".join(lines)
+    if head.count("\n") + head.count("\r") != 2 * len(lines) - 2:
+        raise ValueError("a header holds a line break")
+    return f"{head}\r\n\r\n".encode()
