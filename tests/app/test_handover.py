@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from asyncio import to_thread
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from app.made import asked, catalog_of, create_key, get, rows, server, status
+from app.made import asked, create_key, get, rows, server, status
 from fairlead.app.parts import Running, running
 from fairlead.outside import drains
 from fairlead.outside.folder import Folder
@@ -20,34 +20,12 @@ from fairlead.outside.handover import Door, Link, Offer, Ready, Serving, Talk, Y
 from fairlead.types.catalog import Catalog
 from fairlead.types.errors import OurError
 from servers.canned import OPENAI
-from servers.scripted import Gate, Scripted, reply, scripted, stream
+from servers.scripted import Gate, Scripted, reply, stream
 from servers.setup import Setup
 
 FRAMES = OPENAI["text"].frames
 MOST_S = 10.0
 A_WHILE_S = 0.1
-
-
-@pytest.fixture
-def up() -> Iterator[Scripted]:
-    with scripted() as upstream:
-        upstream.on("small", OPENAI["text"])
-        yield upstream
-
-
-@pytest.fixture
-def setup(up: Scripted) -> Setup:
-    return Setup().endpoint("small", up.address, "openai_chat")
-
-
-@pytest.fixture
-def catalog(setup: Setup) -> Catalog:
-    return catalog_of(setup)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "data")
 
 
 @asynccontextmanager

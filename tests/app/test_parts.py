@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +13,6 @@ from msgspec.structs import asdict
 from app.made import (
     ANYONE,
     asked,
-    catalog_of,
     create_key,
     get,
     lines,
@@ -32,7 +30,7 @@ from fairlead.state.ledger import Ledger
 from fairlead.types.catalog import Catalog
 from fairlead.types.errors import OurError
 from servers.canned import OPENAI
-from servers.scripted import Gate, Scripted, scripted, stream
+from servers.scripted import Gate, Scripted, stream
 from servers.setup import Setup
 from state.made import NOON_MS, attempt
 
@@ -42,28 +40,6 @@ LEFT_OPEN = (
 )
 A_WHILE_S, AT_ONCE_S = 0.1, 5.0
 FRAMES = OPENAI["text"].frames
-
-
-@pytest.fixture
-def up() -> Iterator[Scripted]:
-    with scripted() as upstream:
-        upstream.on("small", OPENAI["text"])
-        yield upstream
-
-
-@pytest.fixture
-def setup(up: Scripted) -> Setup:
-    return Setup().endpoint("small", up.address, "openai_chat")
-
-
-@pytest.fixture
-def catalog(setup: Setup) -> Catalog:
-    return catalog_of(setup)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "data")
 
 
 async def is_free(folder: Folder) -> None:
