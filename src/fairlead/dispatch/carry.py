@@ -53,7 +53,7 @@ class Dispatch:
             held_back: list[Event] = []
             held_bytes = 0
             try:
-                async with Trial(attempt, errand, self._state, self._upstream, self._sign) as trial:
+                async with self._trial(attempt, errand) as trial:
                     while not trial.over:
                         for event in await trial.events():
                             if not answering:
