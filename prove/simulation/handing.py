@@ -110,6 +110,8 @@ class Process(Citizen):
         self.open = 0
         self.mark = Mark(self)
         self.accepts = False
+        self.offered = lock is None
+        """The lock is its own, or came with an Offer."""
         folder = Folder(Path(f"/simulated/{number}"))
         self.store = Store(folder.database, town.loop, lock=lock)
         self.writer = machine.writer
@@ -120,6 +122,11 @@ class Process(Citizen):
         listener: Any = self
         mark: Any = self.mark
         self.place = Place(folder, Listen("127.0.0.1", 1), self.store, state, listener, mark)
+
+    @property
+    def has_lock(self) -> bool:
+        """As with flock(2): a descriptor that was passed on holds the same lock."""
+        return not self.dead and self.offered and self.store.lock is not None
 
     def listening(self) -> list[int]:
         return []
@@ -247,10 +254,10 @@ class Handing:
         while self.over < count:
             await asyncio.sleep(0.5)
             must(self.loop.time() < until_s, "nothing hangs", f"{self.over} of {count}")
-            if not any(one.accepts for one in self.alive):
+            if self._may_start():
                 await self._start()
         await asyncio.sleep(60.0)
-        if not any(one.accepts for one in self.alive):
+        if self._may_start():
             await self._start()
             await asyncio.sleep(5.0)
         self._ends()
@@ -286,6 +293,10 @@ class Handing:
             left = min(lefts) if lefts else None
             must(told == left, "the ledger knows what is left", f"{caller.id}: {told}, not {left}")
 
+    def _may_start(self) -> bool:
+        """Where the folder's lock is held, even by one that is about to take over, none begins."""
+        return not any(one.accepts or one.has_lock for one in self.alive)
+
     def _process(self, lock: int | None) -> Process:
         process = Process(self.town, self.machine, len(self.processes), lock)
         self.processes.append(process)
@@ -319,6 +330,7 @@ class Handing:
             await ours.say(TakeOver())
             if not isinstance(await ours.hear(), Offer):
                 raise ConnectionResetError
+            new.offered = True
             await ours.say(Ready())
             if not isinstance(yours := await ours.hear(), Yours):
                 raise ConnectionResetError
