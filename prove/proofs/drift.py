@@ -1,6 +1,6 @@
-"""After thousands of mixed requests, of which callers left a third at some instant and the endpoint
-failed a tenth, nothing is reserved, nothing is leaked, and the ledger is what the upstream's own
-prices come to, to the nano-dollar.
+"""After thousands of mixed requests, of which callers left more than a third at some instant and
+the endpoint failed a tenth, nothing is reserved, nothing is leaked, and the ledger is what the
+upstream's own prices come to, to the nano-dollar.
 
 Each request has a number, which stands in its prompt and in the longest answer it allows: the
 upstream reads the one, the ledger's intent has the other in its reserve. Each row of the ledger is
@@ -44,7 +44,9 @@ BUDGETS = {"day": ("--budget-day", "1000"), "both": ("--budget-day", "1000"), "f
 BUDGETS["both"] = (*BUDGETS["day"], "--budget-month", "2000")
 COARSE = {"input": "$0", "output": "$3000"}
 """A token of this price is worth the least reserve in this proof."""
-LEAVES_S = {"early": (0.0, 0.0), "silent": (0.0, 0.05), "flowing": (0.0, 0.12), "slow": (0.0, 0.35)}
+CANCELLED = 0.3
+"""The least share of requests whose callers' leaving ended them upstream, in the long form."""
+LEAVES_S = {"early": (0.0, 0.0), "silent": (0.0, 0.05), "flowing": (0.0, 0.06), "slow": (0.0, 0.35)}
 
 
 @dataclass
@@ -296,6 +298,7 @@ def _figures(
         "requests": len(wall.lots),
         "attempts": sum(map(len, wall.arrived.values())),
         "cancelled": len(callers.left_s),
+        "cancelled_upstream": len(closing_ms),
         "upstream_errors": failed,
         "answered": callers.statuses[200],
         **compared,
@@ -308,5 +311,6 @@ def _figures(
     }
     must_be_0 = ("drift_nano_usd", "unexplained", "not_settled", "balance_differs")
     must_be_0 += ("journal_differs_nano_usd", "closed_late")
-    ok = len(callers.left_s) > len(wall.lots) // 5
-    return {**figures, "ok": ok and not any(figures[name] for name in (*must_be_0, *left))}
+    least = 0.2 if times > 1 else CANCELLED
+    enough = len(closing_ms) >= least * len(wall.lots)
+    return {**figures, "ok": enough and not any(figures[name] for name in (*must_be_0, *left))}
