@@ -103,9 +103,7 @@ def _broken(right: Right, raw: Raw, found: Heard) -> list[str]:
     if raw.complete:
         wrong.append(f"{TRUNCATED}: an error in a transfer that ends as if it were whole")
     said = (found.error_code, found.error_type)
-    # Anthropic's errors have no code of their own; ours comes with how much of a text was said.
-    codes = {"upstream_stream_broken", *([""] if right.tools else [])}
-    if said not in {(code, STREAM_TYPES[right.caller]) for code in codes}:
+    if said != ("upstream_stream_broken", STREAM_TYPES[right.caller]):
         wrong.append(f"{WRONG}: in the stream stands {said}")
     if not right.tools:
         if not right.text.startswith(found.text):

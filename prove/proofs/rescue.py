@@ -122,11 +122,10 @@ def _is_exact(lot: Lot, got: Got) -> bool:
 def _is_clean(lot: Lot, got: Got) -> bool:
     """One error, last, and a transfer that is broken off."""
     raw, found = got.raw, got.found
-    code = found.error_code == "upstream_stream_broken" or lot.caller == "anthropic"
     return (
         (raw.status, raw.complete, found.odd) == (200, False, "")
         and (found.ends, found.errors, found.after) == (0, 1, 0)
-        and code
+        and found.error_code == "upstream_stream_broken"
         and (lot.fate == "calls" or lot.text.startswith(found.text))
     )
 

@@ -121,7 +121,13 @@ def test_a_200_that_counts_nothing(body: bytes) -> None:
 def test_errors_have_the_vendors_form(dialect: Dialect, error: GatewayError, kind: str) -> None:
     assert msgspec.json.decode(dialect.render_error(error, "r1")) == {
         "type": "error",
-        "error": {"type": kind, "message": "No."},
+        "error": {
+            "type": kind,
+            "message": "No.",
+            "details": {"error_code": error.code},
+            "code": error.code,
+            "should_retry": error.retryable,
+        },
         "request_id": "r1",
     }
 

@@ -415,6 +415,7 @@ def test_an_error_in_a_stream_ends_it(events: Iterable[Event]) -> None:
 
     assert encoder.error(Overloaded("Too much.")) == (
         b"event: error\n"
-        b'data: {"type":"error","error":{"type":"overloaded_error","message":"Too much."},'
+        b'data: {"type":"error","error":{"type":"overloaded_error","message":"Too much.",'
+        b'"details":{"error_code":"overloaded"},"code":"overloaded","should_retry":true,"attempts":[]},'
         b'"request_id":"r1"}\n\n'
     )

@@ -311,5 +311,12 @@ def test_errors_have_the_words_of_the_dialect(error: GatewayError, type_: str, c
     told = msgspec.json.decode(OPENAI_CHAT.render_error(error, "r1"))
 
     assert told == {
-        "error": {"message": "x", "type": type_, "param": None, "code": code, "request_id": "r1"}
+        "error": {
+            "message": "x",
+            "type": type_,
+            "param": None,
+            "code": code,
+            "request_id": "r1",
+            "should_retry": error.retryable,
+        }
     }

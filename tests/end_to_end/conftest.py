@@ -13,12 +13,14 @@ from servers.scripted import Script, Scripted, Seen, reply, scripted, stream
 from servers.setup import Setup
 
 PROVIDERS = {"openai_chat": canned.OPENAI, "anthropic_messages": canned.ANTHROPIC}
+BROKEN = {"broken": "text", "broken-call": "tools"}
+"""Each breaks in the midst of that answer."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """A gateway in front of every canned answer: model ``DIALECT-CASE``. The stream of the case
-    ``broken`` has no end."""
+    """A gateway in front of every canned answer: model ``DIALECT-CASE``. The streams of the cases
+    in ``BROKEN`` have no end."""
 
     gateway: Gateway
     key: str
@@ -30,7 +32,8 @@ def up() -> Iterator[Scripted]:
         for dialect, cases in PROVIDERS.items():
             for case, answer in cases.items():
                 server.on(f"{dialect}-{case}", answer)
-            server.on(f"{dialect}-broken", stream(*cases["text"].frames[:5]))
+            for case, whole in BROKEN.items():
+                server.on(f"{dialect}-{case}", stream(*cases[whole].frames[:5]))
         server.on("anthropic_messages-text", message_or_count)
         server.on("openai_chat-embed", reply(canned.EMBEDDINGS))
         yield server
@@ -47,7 +50,7 @@ def served(up: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     folder = tmp_path_factory.mktemp("served")
     setup = Setup()
     for dialect, cases in PROVIDERS.items():
-        for case in (*cases, "broken"):
+        for case in (*cases, *BROKEN):
             setup.endpoint(f"{dialect}-{case}", up.address, dialect)
     setup.endpoint("openai_chat-embed", up.address, "openai_chat", capabilities=["embed"])
     key = create_key(folder / "data", "sdk")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from anthropic import Anthropic, APIStatusError, AsyncAnthropic
 
+from end_to_end.conftest import BROKEN, PROVIDERS
 from servers import asked
 from servers.canned import ANSWER, CALLS, COUNT, SIGNATURE, TEXT, THOUGHT
 from servers.scripted import Scripted
@@ -294,18 +295,26 @@ def test_the_older_version_may_set_temperature(over: Over) -> None:
     assert over.asked("text")["temperature"] == 0.25
 
 
-@pytest.mark.parametrize("provider", ["openai_chat", "anthropic_messages"])
-def test_a_stream_without_its_end_is_an_error(anthropic_client: Anthropic, provider: str) -> None:
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_stream_without_its_end_is_an_error(
+    anthropic_client: Anthropic, provider: str, case: str
+) -> None:
     with (
         anthropic_client.messages.stream(
-            model=f"{provider}-broken", messages=HELLO, max_tokens=100
+            model=f"{provider}-{case}", messages=HELLO, max_tokens=100
         ) as stream,
         pytest.raises(APIStatusError) as caught,
     ):
         stream.until_done()
 
-    body: Any = caught.value.body
-    assert body["error"]["type"] == "api_error"
+    error = caught.value
+    assert (error.type, error.error_code) == ("api_error", "upstream_stream_broken")
+    body: Any = error.body
+    assert body["request_id"] == error.request_id
+    assert body["error"]["code"] == "upstream_stream_broken"
+    assert body["error"]["should_retry"] is True
+    assert len(body["error"]["attempts"]) >= 1
 
 
 async def test_the_async_client(over: Over) -> None:

@@ -10,6 +10,7 @@ import pytest
 from openai import APIError, AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
+from end_to_end.conftest import BROKEN, PROVIDERS
 from servers import asked
 from servers.canned import ANSWER, CALLS, SIGNATURE, TEXT, THOUGHT
 from servers.scripted import Scripted
@@ -251,16 +252,24 @@ def test_thinking_is_shown_streamed(over: Over) -> None:
     assert SIGNATURE not in thought
 
 
-@pytest.mark.parametrize("provider", ["openai_chat", "anthropic_messages"])
-def test_a_stream_without_its_end_is_an_error(openai_client: OpenAI, provider: str) -> None:
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_stream_without_its_end_is_an_error(
+    openai_client: OpenAI, provider: str, case: str
+) -> None:
     chunks = openai_client.chat.completions.create(
-        model=f"{provider}-broken", messages=HELLO, stream=True
+        model=f"{provider}-{case}", messages=HELLO, stream=True
     )
 
     assert TEXT.startswith(next(chunks).choices[0].delta.content or "")
     with pytest.raises(APIError) as caught:
         list(chunks)
-    assert caught.value.code == "upstream_stream_broken"
+    error = caught.value
+    assert (error.type, error.code) == ("server_error", "upstream_stream_broken")
+    body: Any = error.body
+    assert body["request_id"] == chunks.response.headers["x-request-id"]
+    assert body["should_retry"] is True
+    assert len(body["attempts"]) >= 1
 
 
 async def test_the_async_client(over: Over) -> None:

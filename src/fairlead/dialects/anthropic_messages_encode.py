@@ -28,7 +28,7 @@ from fairlead.dialects.anthropic_messages_blocks import (
 from fairlead.dialects.anthropic_messages_said import seen_in
 from fairlead.dialects.anthropic_messages_wire import UNSIGNED, error_type, wire_usage
 from fairlead.dialects.dialect import Encoder, Reply
-from fairlead.dialects.wire import broken_off, gone_on_with
+from fairlead.dialects.wire import for_programs, gone_on_with
 from fairlead.types.chat import (
     Begin,
     End,
@@ -51,9 +51,15 @@ def encoder(request: Request, reply: Reply) -> Encoder:
     return _Stream(reply) if request.stream else _Whole(reply)
 
 
-def error_body(error: GatewayError, request_id: str) -> bytes:
-    """``{"type": "error", ...}``, the same in a response's body and in a stream."""
-    told = {"type": error_type(error.status), "message": error.message, **broken_off(error)}
+def error_body(error: GatewayError, request_id: str, in_stream: bool = False) -> bytes:
+    """``{"type": "error", ...}``, in a response's body and in a stream."""
+    told = {
+        "type": error_type(error.status),
+        "message": error.message,
+        # Where the vendor's SDKs look for a code.
+        "details": {"error_code": error.code},
+        **for_programs(error, in_stream),
+    }
     return _encode({"type": "error", "error": told, "request_id": request_id})
 
 
@@ -62,7 +68,7 @@ def _frame(name: str, data: Mapping[str, Any]) -> bytes:
 
 
 def _error(reply: Reply, error: GatewayError) -> bytes:
-    return b"event: error\ndata: " + error_body(error, reply.id) + b"\n\n"
+    return b"event: error\ndata: " + error_body(error, reply.id, in_stream=True) + b"\n\n"
 
 
 def _message(

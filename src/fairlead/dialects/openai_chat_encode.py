@@ -38,7 +38,7 @@ def _head(reply: Reply, kind: str) -> dict[str, Any]:
 
 
 def _error(reply: Reply, error: GatewayError) -> bytes:
-    return b"data: " + error_object(error, reply.id) + b"\n\n"
+    return b"data: " + error_object(error, reply.id, in_stream=True) + b"\n\n"
 
 
 class _Stream:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fairlead.dialects.wire import broken_off, counted
+from fairlead.dialects.wire import counted, for_programs
 from fairlead.types.chat import FinishReason, Usage
 from fairlead.types.errors import GatewayError
 
@@ -97,15 +97,14 @@ ERROR_TYPES: Mapping[str | int, str] = {
 """By code, then by status; any other 4xx is ``invalid_request_error``, 5xx ``server_error``."""
 
 
-def error_object(error: GatewayError, request_id: str) -> bytes:
-    """``{"error": {...}}``, the same in a response's body and in a stream."""
+def error_object(error: GatewayError, request_id: str, in_stream: bool = False) -> bytes:
+    """``{"error": {...}}``, in a response's body and in a stream."""
     usual = "invalid_request_error" if error.status < 500 else "server_error"
     told: dict[str, Any] = {
         "message": error.message,
         "type": ERROR_TYPES.get(error.code) or ERROR_TYPES.get(error.status, usual),
         "param": error.param,
-        "code": error.code,
         "request_id": request_id,
-        **broken_off(error),
+        **for_programs(error, in_stream),
     }
     return msgspec.json.encode({"error": told})

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from fairlead.types.chat import Narrowing
-from fairlead.types.errors import BadRequest, GatewayError, UpstreamError
+from fairlead.types.errors import BadRequest, Failure, GatewayError, UpstreamError
 
 Undecodable = msgspec.DecodeError | UnicodeDecodeError | RecursionError
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -127,12 +127,18 @@ def _plain_types(match: re.Match[str]) -> str:
 # What is wrong with an answer --------------------------------------------------------------------
 
 
-def broken_off(error: GatewayError) -> dict[str, Any]:
-    """Of an answer that will not be whole: how much of it was said, and by which attempts."""
-    if not isinstance(error, UpstreamError) or error.delivered_chars is None:
-        return {}
-    attempts = [attempted.id for attempted in error.attempts]
-    return {"code": error.code, "delivered_chars": error.delivered_chars, "attempts": attempts}
+def for_programs(error: GatewayError, in_stream: bool) -> dict[str, Any]:
+    """What a program acts on, whatever the vendor's own errors have. ``in_stream``: the caller has
+    seen some of the answer. Then no header can say whether asking again helps, and nobody else has
+    asked for the whole of it."""
+    told: dict[str, Any] = {"code": error.code, "should_retry": error.retryable}
+    if isinstance(error, UpstreamError):
+        told["should_retry"] |= in_stream and error.failure is Failure.STREAM_BROKEN
+        if error.delivered_chars is not None:
+            told["delivered_chars"] = error.delivered_chars
+    if in_stream:
+        told["attempts"] = [attempted.id for attempted in error.attempts]
+    return told
 
 
 def gone_on_with(by: Sequence[str]) -> dict[str, Any]:

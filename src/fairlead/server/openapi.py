@@ -119,13 +119,14 @@ ERRORS: Mapping[str, Schema] = {
         "properties": {
             "error": {
                 "type": "object",
-                "required": ["message", "type", "param", "code", "request_id"],
+                "required": ["message", "type", "param", "code", "request_id", "should_retry"],
                 "properties": {
                     "message": {"type": "string"},
                     "type": {"type": "string"},
                     "param": {"type": ["string", "null"]},
                     "code": {"type": "string"},
                     "request_id": REQUEST_ID,
+                    "should_retry": {"type": "boolean"},
                 },
             }
         },
@@ -137,8 +138,13 @@ ERRORS: Mapping[str, Schema] = {
             "type": {"const": "error"},
             "error": {
                 "type": "object",
-                "required": ["type", "message"],
-                "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+                "required": ["type", "message", "code", "should_retry"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "message": {"type": "string"},
+                    "code": {"type": "string"},
+                    "should_retry": {"type": "boolean"},
+                },
             },
             "request_id": REQUEST_ID,
         },
