@@ -99,6 +99,10 @@ class Request(Struct):
         return {one.prefix + "".join(one.said.pieces) for one in self.sent if one.said}
 
 
+def _key(exchange: Exchange) -> Key:
+    return exchange.endpoint, f"env:{exchange.credential}" if exchange.credential else ""
+
+
 def must(holds: bool, invariant: str, detail: str) -> None:
     if not holds:
         raise Broken(invariant, detail)
@@ -133,7 +137,8 @@ class Books:
             where = f"request {request} at {attempt.key}"
             name, asked = attempt.endpoint.name, self.requests[request].sent
             answering = any(one.told and one.endpoint == name for one in asked)
-            regardless = attempt.last_resort or answering
+            failed_over = bool(asked) and all(_key(one) != attempt.key for one in asked)
+            regardless = attempt.last_resort or answering or failed_over
             must(regardless, "nobody is asked while its breaker is open", where)
         if attempt.last_resort:
             well = self.requests[request].well
@@ -332,7 +337,7 @@ class Books:
 
     def _patient(self, exchange: Exchange, request: Request, where: str) -> None:
         """A request that came after we were told to wait, or that a model is gone, obeys."""
-        key = exchange.endpoint, f"env:{exchange.credential}" if exchange.credential else ""
+        key = _key(exchange)
         for (told_s, until_s), what in (
             (self.gates.get(key, (0.0, 0.0)), "who asked us to wait is not asked"),
             (self.gone.get(exchange.endpoint, (0.0, 0.0)), "a model that is gone is not asked"),

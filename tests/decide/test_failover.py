@@ -12,6 +12,7 @@ from fairlead.decide.failover import (
     Allowance,
     Rule,
     Tried,
+    goes_regardless,
     is_retry,
     next_attempt,
     pause_s,
@@ -297,6 +298,13 @@ MID_KEY, SMALL_KEY = ("acme/mid", ""), ("bolt/small", "")
         pytest.param(
             (MID, SMALL, LOCAL), [SMALL_KEY], [SMALL_KEY], "house/tiny", id="the-next-who-is-well"
         ),
+        pytest.param(
+            (MID, SMALL, LOCAL),
+            [SMALL_KEY],
+            [],
+            "house/tiny",
+            id="who-is-well-first",
+        ),
     ],
 )
 def test_the_allowance(
@@ -341,6 +349,25 @@ def test_who_had_begun_to_answer_is_asked_once_more_beyond_the_allowance(
     assert is_retry(plan.attempts[0], tried, worst) != again
     assert next_attempt(plan, tried * 2, 1.0, False, worst, streams=True) is None
     assert next_attempt(plan, tried, 1.0, False, worst) is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ailing", "regardless"),
+    [
+        pytest.param(0, [], False, id="the-same-again"),
+        pytest.param(0, [MID_KEY], False, id="the-same-again-and-others-found-out-meanwhile"),
+        pytest.param(1, [], False, id="another-who-is-well-or-to-be-tried"),
+        pytest.param(1, [SMALL_KEY], True, id="another-whom-a-breaker-keeps-requests-from"),
+    ],
+)
+def test_whom_no_breaker_keeps_from_being_asked(
+    chosen: int, ailing: list[tuple[str, str]], regardless: bool
+) -> None:
+    plan = plan_of(MID, SMALL)
+    tried = [failed(plan.attempts[0], Failure.TRANSIENT)]
+    allowance = Allowance(frozenset(ailing))
+
+    assert goes_regardless(plan.attempts[chosen], tried, allowance) == regardless
 
 
 @pytest.mark.parametrize(

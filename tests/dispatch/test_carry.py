@@ -526,12 +526,12 @@ async def test_five_failures_in_a_row_open_the_breaker(up: Scripted, tmp_path: P
     assert len(up.asked("a")) == 5
 
 
-def failed_earlier(served: Served, name: str, ago_s: float = 60.0) -> None:
+def failed_earlier(served: Served, name: str, ago_s: float = 60.0, times: int = 5) -> None:
     """Its breaker opened so long ago that it is half open now."""
     one = attempted(
         endpoint=f"at-{name}/{name}", credential=f"env:KEY_{name.upper()}", failure="transient"
     )
-    for _ in range(5):
+    for _ in range(times):
         served.state.observe(one, monotonic() - ago_s)
 
 
@@ -656,6 +656,29 @@ async def test_alone_and_down_it_is_hardly_asked_more_often_than_there_are_reque
     assert 100 <= len(up.asked("a")) <= 110
 
 
+@pytest.mark.parametrize("times", [0, 2, 4])
+@pytest.mark.parametrize("ago_s", [3600.0, 2.0], ids=["an hour ago", "seconds ago"])
+async def test_many_at_once_may_fail_over_to_one_that_failed_and_is_well(
+    up: Scripted, tmp_path: Path, ago_s: float, times: int
+) -> None:
+    """Its answers take their time: until the first is there nobody knows that it is well again."""
+    fails, answers = Gate(), Gate()
+    up.on("a", (fails, *reply(status=503)))
+    up.on("b", (answers, *reply(GOOD.whole)))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served, asyncio.timeout(20):
+        failed_earlier(served, "b", ago_s, times)
+        asked = [asyncio.create_task(served.ask()) for _ in range(20)]
+        await asyncio.to_thread(up.wait_for, "a", 20)
+        fails.open()
+        await asyncio.to_thread(up.wait_for, "b", 20)
+        answers.open()
+        got = await asyncio.gather(*asked)
+
+    assert [one.status for one in got] == [200] * 20
+    assert (len(up.asked("a")), len(up.asked("b"))) == (20, 20)
+
+
 async def test_while_a_probe_is_out_the_others_go_elsewhere(up: Scripted, tmp_path: Path) -> None:
     gate = Gate()
     up.on("a", (gate, *reply(GOOD.whole)))
@@ -704,26 +727,30 @@ async def test_who_is_let_in_beside_a_probe_does_not_end_it(up: Scripted, tmp_pa
     assert [one.kept_out for fact in served.exchanged() for one in fact.attempts] == [True, False]
 
 
-async def test_of_two_that_fail_over_to_a_half_open_endpoint_one_may(
-    up: Scripted, tmp_path: Path
+@pytest.mark.parametrize("ago_s", [60.0, 0.0], ids=["half open", "open"])
+async def test_of_many_that_fail_over_to_an_open_breaker_a_few_may(
+    up: Scripted, tmp_path: Path, ago_s: float
 ) -> None:
+    """Who has nobody else left asks the least bad, but not all at once: it may be down."""
+    may = 4  # three, and the probe, or for the five requests that were made
     fails, answers = Gate(), Gate()
-    up.on("b", (fails, *reply(status=401)))
-    up.on("a", (answers, *reply(GOOD.whole)))
+    up.on("a", (fails, *reply(status=401)))
+    up.on("b", (answers, *reply(GOOD.whole)))
 
-    async with serving(tmp_path, up, at(up, "b"), at(up, "a")) as served:
-        failed_earlier(served, "a")
-        asked = [asyncio.create_task(served.ask()) for _ in range(2)]
-        await asyncio.to_thread(up.wait_for, "b", 2)
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served, asyncio.timeout(20):
+        asked = [asyncio.create_task(served.ask()) for _ in range(12)]
+        await asyncio.to_thread(up.wait_for, "a", 12)
+        failed_earlier(served, "b", ago_s)
         fails.open()
-        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-        [turned_away] = [task.result() for task in done]
-        answers.open()
-        statuses = sorted([(await task).status for task in asked])
+        turned_away = []
+        for task in asyncio.as_completed(asked):
+            turned_away.append((await task).status)
+            if len(turned_away) == 12 - may:
+                answers.open()
+        assert turned_away == [502] * (12 - may) + [200] * may
+        assert breaker(served, "b") == "closed"
 
-    assert statuses == [200, 503]
-    assert "a probe of this endpoint is already out" in turned_away.json["error"]["message"]
-    assert turned_away.attempts == 1
+    assert len(up.asked("b")) == may
 
 
 # The caller leaves ------------------------------------------------------------------------------

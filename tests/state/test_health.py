@@ -366,8 +366,7 @@ def test_those_who_still_wait_do_not_count_when_their_time_is_up() -> None:
         pytest.param([], False, id="never asked"),
         pytest.param([""], False, id="an answer"),
         pytest.param(["transient"], False, id="a slip"),
-        pytest.param(["transient", "silent"], True, id="two in a row"),
-        pytest.param(["transient", "", "silent"], False, id="two, and an answer between"),
+        pytest.param(["transient", "silent"] * 2, False, id="four in a row: its breaker decides"),
         pytest.param(["rate_limit"] * 4, False, id="busy is not ill"),
         pytest.param(["silent"] * 5, True, id="its breaker is open"),
     ],
@@ -378,6 +377,15 @@ def test_who_counts_as_ailing(outcomes: list[str], ailing: bool) -> None:
         told.observe(attempted(failure=failure, total_ms=1.0), START_S)
 
     assert told.allowance([KEY, OTHER_ENDPOINT], START_S).ailing == ({KEY} if ailing else set())
+
+
+def test_who_is_to_be_tried_is_not_ailing_and_is_while_a_probe_is_out() -> None:
+    told, now_s = half_open()
+
+    assert told.allowance([KEY], now_s - 0.1).ailing == {KEY}
+    assert told.allowance([KEY], now_s).ailing == set()
+    told.begin(KEY, now_s)
+    assert told.allowance([KEY], now_s).ailing == {KEY}
 
 
 def test_retries_are_a_share_of_what_was_asked() -> None:

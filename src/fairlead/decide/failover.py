@@ -65,13 +65,14 @@ class Tried(Struct, frozen=True):
 class Allowance(Struct, frozen=True):
     """What the endpoints of a plan may be asked beyond a request's first attempt, by key.
 
-    Retries are limited where they pile load on somebody who fails: the same again, or somebody who
-    fails others too. Another who is well may always take over, or an outage of the first would
-    starve the second.
+    Retries are limited where they pile load on somebody who fails: the same again, or somebody whom
+    a breaker keeps requests from. Any other may always take over, or an outage of the first would
+    starve the second. A few failures of his own are no reason: if there are more his breaker opens.
     """
 
     ailing: frozenset[tuple[str, str]] = frozenset()
-    """Those who failed lately, whomever they failed."""
+    """Those whose breakers keep requests out at this moment. Asked all the same where nobody else
+    is left: an answer may come, a refusal never is one."""
     spent: frozenset[tuple[str, str]] = frozenset()
     """Those who had their share of retries."""
 
@@ -114,7 +115,7 @@ def next_attempt(
             return last.attempt
         may_repeat = last.attempt.key not in allowance.spent
         return last.attempt if may_repeat and _may_repeat(plan, tried, elapsed_s) else None
-    return min(left, key=lambda attempt: _reluctance(attempt, tried))
+    return min(left, key=lambda one: (one.key in allowance.ailing, *_reluctance(one, tried)))
 
 
 def was_answering(attempt: Attempt, tried: Sequence[Tried]) -> bool:
@@ -126,12 +127,18 @@ def was_answering(attempt: Attempt, tried: Sequence[Tried]) -> bool:
     return error.failure is Failure.STREAM_BROKEN and not error.upstream_code
 
 
+def goes_regardless(attempt: Attempt, tried: Sequence[Tried], allowance: Allowance) -> bool:
+    """Whether no breaker keeps it out. Once somebody has failed this request he has none of this:
+    what he said stands."""
+    kept_out = attempt.key in allowance.ailing and not _was_asked(attempt, tried)
+    return kept_out or was_answering(attempt, tried)
+
+
 def is_retry(attempt: Attempt, tried: Sequence[Tried], allowance: Allowance) -> bool:
     """Whether an attempt counts against the allowance of whom it asks."""
     if was_answering(attempt, tried):
         return False
-    again = any([one.attempt.key == attempt.key for one in tried])
-    return again or (bool(tried) and attempt.key in allowance.ailing)
+    return _was_asked(attempt, tried) or (bool(tried) and attempt.key in allowance.ailing)
 
 
 def pause_s(attempt: Attempt, tried: Sequence[Tried], dice: float) -> float:
@@ -140,6 +147,10 @@ def pause_s(attempt: Attempt, tried: Sequence[Tried], dice: float) -> float:
         return 0.0
     asked_s = tried[-1].error.retry_after_s
     return PAUSE_S * (1.0 + dice) if asked_s is None else min(asked_s, LONGEST_WAIT_S)
+
+
+def _was_asked(attempt: Attempt, tried: Sequence[Tried]) -> bool:
+    return any([one.attempt.key == attempt.key for one in tried])
 
 
 def _is_open(attempt: Attempt, tried: Sequence[Tried]) -> bool:

@@ -10,7 +10,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from fairlead.decide.failover import Tried, is_retry, next_attempt, pause_s, was_answering
+from fairlead.decide.failover import Tried, goes_regardless, is_retry, next_attempt, pause_s
 from fairlead.dispatch.errand import Errand
 from fairlead.dispatch.rescue import Rescue
 from fairlead.dispatch.told import SetAside, forgetful, given_up
@@ -108,7 +108,7 @@ class Dispatch:
             return None
         if is_retry(attempt, tried, allowance):
             self._state.health.retrying(attempt.key, now_s)
-        errand.regardless = was_answering(attempt, tried)
+        errand.regardless = goes_regardless(attempt, tried, allowance)
         if (wait_s := pause_s(attempt, tried, self._dice())) > 0:
             if elapsed_s + wait_s >= plan.deadline_s:
                 return None

@@ -38,5 +38,6 @@ class Errand(Struct):
     continues: bool = False
     """An answer is gone on with: nothing of an endpoint's is passed on as it comes."""
     regardless: bool = False
-    """The endpoint was answering this request just now: its breaker does not keep this out."""
+    """Its breaker does not keep this out: the endpoint was answering this request just now, or all
+    others have failed it."""
     carried: Carried = field(default_factory=Carried)

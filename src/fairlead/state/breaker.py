@@ -9,7 +9,6 @@ closed     -- for the first seconds after an outage, only a growing share of its
 from typing import Literal
 
 IN_A_ROW = 5
-AILING_ROW = 2
 ENOUGH_OUTCOMES = 10
 GOOD_SHARE = 0.8
 SLOT_S, SLOTS = 3.0, 10
@@ -83,11 +82,6 @@ class Breaker:
     @property
     def is_closed(self) -> bool:
         return not self._open
-
-    @property
-    def is_ailing(self) -> bool:
-        """Whether another failure would surprise nobody."""
-        return self._open or self._row >= AILING_ROW
 
     def asked(self, now_s: float) -> int:
         """Outcomes of the last 30 s, but none from before it last closed."""

@@ -195,7 +195,7 @@ class Health:
         """What these may be asked beyond a request's first attempt."""
         known = [(key, self._records[key]) for key in keys if key in self._records]
         return Allowance(
-            frozenset([key for key, of in known if of.breaker.is_ailing]),
+            frozenset([key for key, of in known if of.breaker.state(now_s) == "open"]),
             frozenset(
                 [key for key, of in known if of.retries.are_spent(of.breaker.asked(now_s), now_s)]
             ),
