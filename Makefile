@@ -19,9 +19,9 @@ test: $(STAMP)          ## the whole test suite
 properties: $(STAMP)    ## the state machines, 20,000 steps each and more, never twice the same
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -q -n 2 --dist load tests -k properties
 
-fuzz: $(STAMP)          ## WHAT=sse SECONDS=60: bytes that nobody would send, for as long as one likes
+fuzz: $(STAMP)          ## WHAT=sse SECONDS=60 RUNS=...: bytes that nobody would send, for as long as one likes
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r fuzz/requirements.lock
-	@$(BIN)/python -m fuzz $(WHAT) --seconds $(SECONDS)
+	@$(BIN)/python -m fuzz $(WHAT) --seconds $(SECONDS) $(if $(RUNS),--runs $(RUNS))
 
 check: $(STAMP)         ## format, lint, types, floors
 	@$(BIN)/ruff format --check .

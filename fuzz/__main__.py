@@ -1,4 +1,4 @@
-"""``python -m fuzz WHAT [--seconds 60]``: guided by coverage, for as long as one likes.
+"""``python -m fuzz WHAT [--seconds 60] [--runs N]``: guided by coverage, for as long as one likes.
 
 What is found new is kept in .cache/fuzz/WHAT and is where the next run starts. What crashes is
 written to .cache/fuzz/crashes: put it into fuzz/seeds/WHAT once it is mended, and the tests try it
@@ -19,8 +19,8 @@ from fuzz import targets
 from fuzz.inputs import ROOT
 
 KNOWN = sorted(module.name for module in iter_modules(targets.__path__))
-SLOW_S = 1
-"""An input that takes longer is reported like a crash."""
+HANGS_S = 10
+"""Never to end is a crash as well; what is merely slow is found before, see guided."""
 MAX_BYTES = 4096
 
 
@@ -28,6 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("what", choices=KNOWN, metavar="WHAT", help=str(KNOWN))
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=-1, help="no more executions than these")
     options = parser.parse_args()
     corpus = ROOT / ".cache" / "fuzz" / options.what
     corpus.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,8 @@ def main() -> int:
     began_s = time.monotonic()
     command = [
         *(sys.executable, "-m", "fuzz.guided", options.what, str(corpus)),
-        *(f"-max_total_time={options.seconds}", f"-timeout={SLOW_S}", "-print_final_stats=1"),
+        *(f"-max_total_time={options.seconds}", f"-timeout={HANGS_S}", "-print_final_stats=1"),
+        f"-runs={options.runs}",
         f"-artifact_prefix={crashes}/{options.what}-",
         f"-max_len={getattr(target, 'MAX_BYTES', MAX_BYTES)}",
     ]
@@ -50,11 +52,12 @@ def main() -> int:
         for line in process.stderr:
             told.append(line)
             sys.stderr.write(line)
+    text = "".join(told)
     found = {
         "target": options.what,
-        "executions": _figure("number_of_executed_units", told),
-        "slowest_s": _figure("slowest_unit_time_sec", told),
-        "new_inputs": _figure("new_units_added", told),
+        "executions": _figure("number_of_executed_units", text),
+        "slowest_ms": max(map(float, re.findall(r"^slowest: ([\d.]+) ms$", text, re.M)), default=0),
+        "new_inputs": _figure("new_units_added", text),
         "crashes": sorted(_crashes(crashes) - before),
         "seconds": round(time.monotonic() - began_s, 1),
         "ok": process.returncode == 0,
@@ -63,8 +66,8 @@ def main() -> int:
     return 0 if found["ok"] else 1
 
 
-def _figure(name: str, told: list[str]) -> int:
-    match = re.search(rf"stat::{name}:\s*(\d+)", "".join(told))
+def _figure(name: str, text: str) -> int:
+    match = re.search(rf"stat::{name}:\s*(\d+)", text)
     return int(match[1]) if match else 0
 
 

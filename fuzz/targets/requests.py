@@ -17,6 +17,7 @@ SEEDS = [
     *made("requests"),
 ]
 
+MAX_BYTES = 1024
 HEADERS = {"anthropic-version": "2023-06-01", "anthropic-beta": "a,b"}
 THINKER = Model("m", can=frozenset({"system", "stream", "tools", "reasoning", "sampling"}))
 PLAIN = Model("m", can=frozenset({"tools", "stream"}))

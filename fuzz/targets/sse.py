@@ -9,14 +9,14 @@ SEEDS = [
     *made("sse"),
 ]
 
-MAX_BYTES = 512
+MAX_BYTES = 255
 """Every rule of the format fits, and the less there is, the more is tried."""
 
 
 def check(data: bytes) -> None:
     whole, rest = _split([data])
     bytewise = [data[at : at + 1] for at in range(len(data))] if len(data) % 16 == 0 else []
-    for cut in (list(pieces(data)), bytewise):
+    for cut in (pieces(data), bytewise):
         assert not cut or _split(cut) == (whole, rest), "cuts change frames"
     raws = b"".join(frame.raw for frame in whole)
     assert raws + rest == data, "a byte is lost, or one too many"
