@@ -4,7 +4,7 @@ from fairlead.outside.config import ConfigError, Settings, parse
 from fuzz.inputs import made
 
 SEEDS = made("config")
-MAX_BYTES = 512
+MAX_BYTES = 240
 SECRETS = {b"{api_key: hunter2,": "hunter2", b"://user:hunter3@": "hunter3"}
 """What tells a secret, as it stands in a seed, and the secret."""
 
