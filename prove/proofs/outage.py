@@ -3,7 +3,8 @@ anyone asks the first, and soon after it is well again it has all its requests b
 
 It fails in four ways, one after the other: it answers 503, it says nothing at all, it breaks
 connections off, it refuses them. All but the last stand in its own log. Of a refused connection no
-upstream can have a record: those are counted by the gateway, and only they. Beside it a model that
+upstream can have a record: those are counted by the gateway, and only they. Then it flaps: it is up
+for seconds and down for seconds, again and again. Beside it a model that
 no other stands in for is down all the time: how much more often than there are requests is it
 asked? And a model that three endpoints serve, one quickly, one three times as slowly, one not at
 all: who gets its requests?
@@ -33,6 +34,9 @@ LEAST_DEAD = 10
 """Five open a breaker, whatever the traffic, and others may be on their way. Only in the short
 form are there too few requests for that to be within the share."""
 BACK_S = 18.0
+FLAPPING_SHARE = 0.05
+"""Attempts that fail at it for each request while it flaps, up and down together."""
+FLAPPING_BACK_S = 30.0
 AMPLIFICATION = 1.1
 REFUSED = re.compile(
     r'^fairlead_attempts_total{.*endpoint="at-first/first",failure="[a-z].*"} ([0-9]+)', re.M
@@ -53,10 +57,15 @@ class Form:
     settled_s: float
     """So long after the last answer of the second, nobody turns to it any more."""
     outages_s: dict[str, float]
+    flap_s: float
+    """So long it is up, and as long down."""
+    flaps: int
+    waits: bool = True
+    """Until it has its requests again after that."""
 
 
-LONG = Form(20.0, 10.0, 3.0, dict.fromkeys(("503", "silent", "cut", "refused"), 60.0))
-SHORT = Form(30.0, 1.0, 0.7, {"503": 2.0})
+LONG = Form(20.0, 10.0, 3.0, dict.fromkeys(("503", "silent", "cut", "refused"), 60.0), 5.0, 18)
+SHORT = Form(30.0, 1.0, 0.7, {"503": 2.0}, 0.5, 2, waits=False)
 
 
 @dataclass(frozen=True)
@@ -213,6 +222,45 @@ class Outage:
         }
 
 
+@dataclass(frozen=True)
+class Flapping:
+    """What it came to that the first was up and down, again and again."""
+
+    requests: int
+    while_down: int
+    failed: int
+    served_by_first: int
+    failed_attempts: int
+    back_within_s: float | None
+    """Until it had all its requests again, once it was well; None where nobody waited for that."""
+
+    @property
+    def share(self) -> float:
+        return self.failed_attempts / max(self.requests, 1)
+
+    @property
+    def is_ok(self) -> bool:
+        return (
+            self.requests > 0
+            and self.failed == 0
+            and self.served_by_first > 0
+            and 0 < self.failed_attempts <= max(FLAPPING_SHARE * self.requests, LEAST_DEAD)
+            and (self.back_within_s or 0.0) <= FLAPPING_BACK_S
+        )
+
+    def figures(self) -> dict[str, object]:
+        back_s = self.back_within_s
+        return {
+            "requests": self.requests,
+            "failed": self.failed,
+            "served_by_first": self.served_by_first,
+            "failed_attempts": self.failed_attempts,
+            "failed_attempts_per_request": round(self.share, 4),
+            "per_request_while_down": round(self.failed_attempts / max(self.while_down, 1), 4),
+            "back_within_s": None if back_s is None else round(back_s, 2),
+        }
+
+
 def prove(short: bool) -> dict[str, object]:
     return asyncio.run(_prove(SHORT if short else LONG))
 
@@ -238,10 +286,11 @@ async def _prove(form: Form) -> dict[str, object]:
                     how: await _outage(how, form, lasts_s, callers)
                     for how, lasts_s in form.outages_s.items()
                 }
+                flapping = await _flapping(form, callers)
                 load.cancel()
                 await asyncio.gather(*callers.asking)
             await asyncio.to_thread(stack.close)
-    return _figures(outages, world)
+    return _figures(outages, flapping, world)
 
 
 async def _outage(how: str, form: Form, lasts_s: float, callers: Callers) -> Outage:
@@ -275,6 +324,35 @@ async def _outage(how: str, form: Form, lasts_s: float, callers: Callers) -> Out
         dead_attempts=refused or len(logged),
         back_within_s=min(back_s, default=monotonic()) - well_s,
         all_back_within_s=last_elsewhere_s - well_s,
+    )
+
+
+async def _flapping(form: Form, callers: Callers) -> Flapping:
+    world, already, began_s = callers.world, len(callers.world.asked), monotonic()
+    _progress(f"flapping: {form.flaps} times {form.flap_s} s up, {form.flap_s} s down")
+    attempts = while_down = 0
+    for _ in range(form.flaps):
+        await asyncio.sleep(form.flap_s)
+        await world.fall_ill("503")
+        ill_s = monotonic()
+        await asyncio.sleep(form.flap_s)
+        await world.recover()
+        seen = world.first.asked("first")
+        attempts += sum(ill_s <= one.at_s < monotonic() for one in seen)
+        while_down += sum(ill_s <= at_s for at_s in world.begun_s)
+    well_s, waiting = monotonic(), tuple(callers.asking)
+    if form.waits:
+        await _until_all_are_back(world, well_s, form.settled_s)
+    await asyncio.gather(*waiting)
+    asked = world.asked[already:]
+    elsewhere_s = [one.at_s for one in asked if one.at_s >= well_s and one.by == "second"]
+    return Flapping(
+        requests=sum(began_s <= at_s < well_s for at_s in world.begun_s),
+        while_down=while_down,
+        failed=sum(one.by not in ("first", "second") for one in asked),
+        served_by_first=sum(one.by == "first" and one.at_s < well_s for one in asked),
+        failed_attempts=attempts,
+        back_within_s=max(elsewhere_s, default=well_s) - well_s if form.waits else None,
     )
 
 
@@ -315,7 +393,7 @@ class _Twin:
         return answer("openai_chat", True, ["word"], Bill(plain=5, text=1), [gate])
 
 
-def _figures(outages: dict[str, Outage], world: World) -> dict[str, object]:
+def _figures(outages: dict[str, Outage], flapping: Flapping, world: World) -> dict[str, object]:
     """Sums, and the worst of each; then each outage by itself."""
     of: Sequence[Outage] = list(outages.values())
     amplification = len(world.alone.seen) / world.asked_alone
@@ -333,12 +411,15 @@ def _figures(outages: dict[str, Outage], world: World) -> dict[str, object]:
         ),
         "back_within_s": round(max(one.back_within_s for one in of), 2),
         "all_back_within_s": round(max(one.all_back_within_s for one in of), 2),
+        "flapping_attempts_per_request": round(flapping.share, 4),
         "amplification_alone": round(amplification, 3),
         "twin_slow_share": round(slow_share, 3),
         "twin_dead_share": round(dead_share, 4),
         "twins_failed": world.twins_failed,
         **{how: one.figures() for how, one in outages.items()},
+        "flapping": flapping.figures(),
         "ok": all(one.is_ok for one in of)
+        and flapping.is_ok
         and 0.9 < amplification <= AMPLIFICATION
         and are_fair
         and world.twins_failed == 0,

@@ -1,4 +1,4 @@
-"""The short form of the proof: the first choice is down for seconds, and nobody notices."""
+"""The short form of the proof: the first choice is down, then flaps, and nobody notices."""
 
 from prove.proofs.outage import prove
 
@@ -8,3 +8,6 @@ def test_an_outage_of_the_first_choice() -> None:
 
     assert found["ok"], found
     assert (found["failed"], found["served_elsewhere"]) == (0, found["requests"])
+    flapping = found["flapping"]
+    assert isinstance(flapping, dict)
+    assert flapping["failed"] == 0 < flapping["failed_attempts"]

@@ -7,6 +7,7 @@ from fairlead.state.breaker import (
     LONGEST_OPEN_S,
     PROBE_LEASE_S,
     RAMP_S,
+    SPELL_S,
     Breaker,
 )
 
@@ -71,6 +72,81 @@ def test_how_long_it_stays_open(dice: float, open_s: list[float]) -> None:
     assert lasted == pytest.approx(open_s)
 
 
+def reopened(breaker: Breaker, now_s: float, up_s: float, failed_probes: int = 0) -> float:
+    """It opens, fails so many probes, passes the next, is up for a while and opens again; when."""
+    for _ in range(failed_probes):
+        now_s = breaker.changes_s(now_s)
+        breaker.begin(now_s)
+        breaker.bad(now_s, now_s, MIDDLE)
+    now_s = breaker.changes_s(now_s)
+    breaker.begin(now_s)
+    breaker.good(now_s, now_s)
+    now_s += up_s
+    while breaker.is_closed:
+        breaker.bad(now_s, now_s, MIDDLE)
+    return now_s
+
+
+@pytest.mark.parametrize(
+    ("up_s", "failed_probes", "open_s"),
+    [
+        pytest.param([2.5] * 6, 0, [5, 5, 5, 10, 20, 20, 20], id="up for moments"),
+        pytest.param([8.0] * 6, 0, [5, 5, 5, 10, 20, 20, 20], id="up for seconds"),
+        pytest.param([2.5] * 6, 1, [5, 5, 5, 10, 20, 10, 20], id="every other probe fails"),
+        pytest.param([35.0] * 6, 0, [5] * 7, id="up for as long as a spell lasts"),
+        pytest.param([2.5] * 4 + [65.0] * 3, 0, [5, 5, 5, 10, 20, 5, 5, 5], id="and then well"),
+        pytest.param([10.0] * 6, 7, [5] * 7, id="down for a minute, and again, and again"),
+    ],
+)
+def test_one_that_flaps_stays_open_for_longer(
+    up_s: list[float], failed_probes: int, open_s: list[float]
+) -> None:
+    breaker, now_s = fed("-----")
+    lasted = [breaker.changes_s(now_s) - now_s]
+    for for_s in up_s:
+        now_s = reopened(breaker, now_s, for_s, failed_probes)
+        lasted.append(breaker.changes_s(now_s) - now_s)
+
+    assert lasted == pytest.approx(open_s)
+
+
+def test_one_that_flapped_and_is_down_for_long_does_not_flap() -> None:
+    breaker, now_s = fed("-----")
+    for _ in range(6):
+        now_s = reopened(breaker, now_s, 2.5)
+    lasted = []
+    for _ in range(6):
+        change_s = breaker.changes_s(now_s)
+        lasted.append(change_s - now_s)
+        breaker.bad(change_s, now_s := change_s, MIDDLE)
+
+    assert lasted == pytest.approx([20, 20, 10, 10, 10, 10])
+
+
+@pytest.mark.parametrize(
+    ("relapses", "up_s", "failures"),
+    [
+        pytest.param(0, 0.0, 5, id="the first time"),
+        pytest.param(1, 0.0, 2, id="just back from a relapse"),
+        pytest.param(1, RAMP_S, 5, id="it had all its requests again"),
+    ],
+)
+def test_how_many_failures_in_a_row_open_it_again(
+    relapses: int, up_s: float, failures: int
+) -> None:
+    breaker, now_s = fed("-----")
+    for _ in range(relapses):
+        now_s = reopened(breaker, now_s, 2.5)
+    now_s = breaker.changes_s(now_s)
+    breaker.good(now_s, now_s)
+    now_s, made = now_s + up_s, 0
+    while breaker.is_closed:
+        breaker.bad(now_s, now_s, MIDDLE)
+        made += 1
+
+    assert made == failures
+
+
 def half_open() -> tuple[Breaker, float]:
     breaker, now_s = fed("-----")
     return breaker, now_s + 5
@@ -118,6 +194,7 @@ def test_back_in_full_within_18_s() -> None:
     longest_open_s = LONGEST_OPEN_S * (1 + JITTER)
 
     assert longest_open_s + RAMP_S < 18
+    assert SPELL_S < 60
     assert longest_open_s >= PROBE_LEASE_S
 
 

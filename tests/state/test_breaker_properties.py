@@ -21,6 +21,9 @@ class Reference(RuleBasedStateMachine):
         self.opened_s: float | None = None
         self.until_s = self.probe_until_s = 0.0
         self.trips = 0
+        self.spells: list[tuple[float, int]] = []
+        """When it opened after having been closed, and how many relapses that made."""
+        self.closed_s: float | None = None
         self.latest_s = 0.0
 
     def expected(self) -> str:
@@ -28,9 +31,24 @@ class Reference(RuleBasedStateMachine):
             return "closed"
         return "open" if self.now_s < max(self.until_s, self.probe_until_s) else "half_open"
 
+    def relapses(self) -> int:
+        return self.spells[-1][1] if self.spells else 0
+
     def trip(self, dice: float) -> None:
+        count = self.relapses()
+        if self.opened_s is not None:
+            if self.trips >= 2:
+                self.spells[-1] = (self.spells[-1][0], max(count - 1, 0))
+        else:
+            since_s = self.now_s - self.spells[-1][0] if self.spells else float("inf")
+            if since_s < 40:
+                count = min(count + 1, 4)
+            elif self.spells:
+                count = max(count - int(since_s // 40), 0)
+            self.spells.append((self.now_s, count))
         self.opened_s, self.probe_until_s = self.now_s, 0.0
         middle_s = (5.0, 10.0)[min(self.trips, 1)]
+        middle_s = max(middle_s, (0.0, 0.0, 0.0, 10.0, 20.0)[self.relapses()])
         self.until_s = self.now_s + middle_s * (0.8 + 0.4 * dice)
         self.trips += 1
 
@@ -69,6 +87,7 @@ class Reference(RuleBasedStateMachine):
             self.heard(True)
         elif self.now_s - ago_s >= self.opened_s:
             self.opened_s, self.trips, self.outcomes, self.latest_s = None, 0, [], 0.0
+            self.closed_s = self.now_s
         self.breaker.good(self.now_s - ago_s, self.now_s)
 
     @rule(pattern=st.sampled_from(["-----", "++-", "+-+-+-", "-+++++", "--"]), pause_s=PAUSE_S)
@@ -85,9 +104,11 @@ class Reference(RuleBasedStateMachine):
         if self.opened_s is None:
             self.heard(False)
             recent = self.look()
-            row = [good for _, good in self.outcomes[-5:]]
+            ramps = self.closed_s is not None and self.now_s < self.closed_s + 5
+            enough = 2 if ramps and self.relapses() else 5
+            row = [good for _, good in self.outcomes[-enough:]]
             poor = len(recent) >= 10 and sum(recent) < 0.8 * len(recent)
-            if poor or (len(row) == 5 and not any(row)):
+            if poor or (len(row) == enough and not any(row)):
                 self.trip(dice)
         elif self.now_s - ago_s >= self.opened_s and self.now_s >= self.until_s:
             self.trip(dice)

@@ -4,6 +4,7 @@ closed     -- five failures in a row, or under 80 % good of ten in 30 s -->  ope
 open       -- its time is over -->  half open
 half open  -- one probe is let through; good -->  closed; bad -->  open, for twice as long
 closed     -- for the first seconds after an outage, only a growing share of its requests
+flapping   -- opens again and again within 40 s -->  open for longer, from the fourth time on
 """
 
 from typing import Literal
@@ -15,8 +16,19 @@ SLOT_S, SLOTS = 3.0, 10
 FIRST_OPEN_S, LONGEST_OPEN_S = 5.0, 10.0
 """Short on purpose: an endpoint that is well again should not wait for us. The longest, with its
 jitter and the ramp after it, stays within 18 s."""
+SPELL_S = 40.0
+"""Who opens again so soon after having opened has a relapse; each such time between makes up for
+one. An outage of a minute is none, and is over for us as soon as it is over."""
+FREE_RELAPSES, MOST_RELAPSES = 2, 4
+"""From the third on it is open for twice as long each time, 20 s at most: who is up half of the
+time passes every other probe, and each costs the failures that open it again."""
+RELAPSE_ROW = 2
+"""So many failures in a row are enough where it comes back from a relapse."""
+DOWN_TRIPS = 2
+"""Who failed so many probes running is down, and does not flap."""
 JITTER = 0.2
 NEVER_S = float("inf")
+LONG_AGO_S = -1e9
 PROBE_LEASE_S = 10.0
 """A probe of which nothing is heard for so long does not keep others out."""
 AN_INSTANT_S = 0.001
@@ -61,10 +73,12 @@ class Breaker:
     the breaker opened knows nothing new, and does not count while it is open."""
 
     __slots__ = (
+        "_began_s",
         "_open",
         "_opened_s",
         "_outcomes",
         "_probe_until_s",
+        "_relapses",
         "_row",
         "_trips",
         "_until_s",
@@ -76,7 +90,8 @@ class Breaker:
         self._row = 0
         self._open = False
         self._opened_s = self._until_s = self._probe_until_s = 0.0
-        self._trips = 0
+        self._trips = self._relapses = 0
+        self._began_s = LONG_AGO_S
         self.ramps_until_s = 0.0
 
     @property
@@ -129,7 +144,9 @@ class Breaker:
         if not self._open:
             self._row += 1
             self._outcomes.add(False, now_s)
-            if self._row >= IN_A_ROW or self._outcomes.are_poor():
+            relapses = self._relapses > 0 and now_s < self.ramps_until_s
+            enough = RELAPSE_ROW if relapses else IN_A_ROW
+            if self._row >= enough or self._outcomes.are_poor():
                 self._trip(now_s, dice)
         elif began_s >= self._opened_s and now_s >= self._until_s:
             self._trip(now_s, dice)
@@ -146,7 +163,20 @@ class Breaker:
             self._probe_until_s = 0.0
 
     def _trip(self, now_s: float, dice: float) -> None:
+        self._count_relapses(now_s)
         open_s: float = min(FIRST_OPEN_S * 2**self._trips, LONGEST_OPEN_S)
+        if self._relapses > FREE_RELAPSES:
+            open_s = max(open_s, FIRST_OPEN_S * 2 ** (self._relapses - FREE_RELAPSES))
         self._trips = min(self._trips + 1, 8)
         self._open, self._opened_s, self._probe_until_s = True, now_s, 0.0
         self._until_s = now_s + open_s * (1.0 - JITTER + 2.0 * JITTER * dice)
+
+    def _count_relapses(self, now_s: float) -> None:
+        if self._open:
+            self._relapses = max(self._relapses - (self._trips >= DOWN_TRIPS), 0)
+            return
+        if now_s - self._began_s < SPELL_S:
+            self._relapses = min(self._relapses + 1, MOST_RELAPSES)
+        else:
+            self._relapses = max(self._relapses - int((now_s - self._began_s) / SPELL_S), 0)
+        self._began_s = now_s
