@@ -17,7 +17,7 @@ MAX_BYTES = 512
 
 def check(data: bytes) -> None:
     headers, target = {}, "/"
-    for line in data.decode("latin-1").split("\n"):
+    for line in data.decode(errors="surrogateescape").split("\n"):
         name, colon, value = line.partition(":")
         if colon:
             headers[name.lower()] = value.strip()
@@ -31,6 +31,7 @@ def check(data: bytes) -> None:
     else:
         assert wish.max_cost_nano_usd is None or wish.max_cost_nano_usd >= 0
         assert wish.deadline_s is None or wish.deadline_s > 0
+        assert all(name.encode() for name in (*wish.zones, *wish.models)), "no text became a name"
     found = credential(headers)
     assert found is None or isinstance(found, str)
     dialect_of(target, headers)

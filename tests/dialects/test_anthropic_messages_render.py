@@ -440,6 +440,15 @@ def test_a_schema_closes_its_objects_unless_it_says_otherwise() -> None:
     }
 
 
+def test_a_schema_that_is_nested_too_deep_is_refused() -> None:
+    schema: Any = {}
+    for _ in range(600):
+        schema = {"items": schema}
+
+    with pytest.raises(BadRequest, match="nested too deep"):
+        body_of(crossing(output=OutputFormat("json_schema", schema=schema)))
+
+
 def test_an_effort_and_a_format_stand_side_by_side() -> None:
     output = OutputFormat("json_schema", schema={"type": "string"})
     body = body_of(crossing(output=output, thinking=Thinking("low")), ADAPTIVE)

@@ -421,3 +421,12 @@ def test_golden_conversations_survive_a_crossing(case: str) -> None:
 def shared(message: Message) -> Any:
     parts = [part for part in message.parts if not isinstance(part, Reasoning)]
     return message.role, [Text(part.text) if isinstance(part, Text) else part for part in parts]
+
+
+def test_a_tool_that_is_nested_too_deep_is_refused() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(1200):
+        schema = {"items": schema}
+
+    with pytest.raises(BadRequest, match="nested too deep"):
+        body_of(crossing(tools=(Tool("t", "", schema),)))

@@ -145,7 +145,8 @@ def test_narrowing_in_metadata_and_in_headers(key: str, value: str, expected: Na
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("zone", value) for value in ("", " ", "eu,", ",")),
+        *(("zone", value) for value in ("", " ", "eu,", ",", "\udcff", "eu,\x00")),
+        ("models", "small,\udcc3"),
         *(("max_cost", value) for value in ("", "free", "-1", "1e3", "$", "1.0000000001", "€1")),
         *(("max_cost", value) for value in ("١", "1,5", "nan", "9" * 400)),
         *(("max_latency", value) for value in ("", "2", "0s", "-1s", "infs", "1h", "0.4ms")),

@@ -10,6 +10,7 @@ from fairlead.dialects import (
     anthropic_messages_render,
     anthropic_messages_said,
     failures,
+    wire,
 )
 from fairlead.dialects.anthropic_messages_decode import (
     RelayStream,
@@ -21,7 +22,6 @@ from fairlead.dialects.anthropic_messages_decode import (
 )
 from fairlead.dialects.anthropic_messages_wire import COUNT_NAME, NAME
 from fairlead.dialects.dialect import Decoder, Dialect, Encoder, Rendered, Reply, Said
-from fairlead.dialects.wire import original_tool_names
 from fairlead.types.catalog import Endpoint
 from fairlead.types.chat import Request
 from fairlead.types.errors import GatewayError, UpstreamError
@@ -42,14 +42,17 @@ class AnthropicMessages:
     def render_request(
         self, request: Request, endpoint: Endpoint, max_output_tokens: int | None
     ) -> Rendered:
-        return anthropic_messages_render.render_request(request, endpoint, max_output_tokens)
+        try:
+            return anthropic_messages_render.render_request(request, endpoint, max_output_tokens)
+        except RecursionError as error:
+            raise wire.bad_request(error) from None
 
     def decoder(self, request: Request, relay: bool) -> Decoder:
         if request.operation == "count":
             return Whole(relay_count)
         if relay:
             return RelayStream() if request.stream else Whole(relay_message)
-        names = original_tool_names(tool.name for tool in request.tools)
+        names = wire.original_tool_names(tool.name for tool in request.tools)
         if request.stream:
             return TranslatedStream(names)
         return Whole(partial(translate_message, original_names=names))

@@ -9,6 +9,7 @@ from fairlead.dialects import (
     openai_chat_parse,
     openai_chat_render,
     openai_chat_said,
+    wire,
 )
 from fairlead.dialects.dialect import Decoder, Dialect, Encoder, Rendered, Reply, Said
 from fairlead.dialects.openai_chat_wire import NAME, error_object
@@ -32,7 +33,10 @@ class OpenAIChat:
     def render_request(
         self, request: Request, endpoint: Endpoint, max_output_tokens: int | None
     ) -> Rendered:
-        return openai_chat_render.render_request(request, endpoint, max_output_tokens)
+        try:
+            return openai_chat_render.render_request(request, endpoint, max_output_tokens)
+        except RecursionError as error:
+            raise wire.bad_request(error) from None
 
     def decoder(self, request: Request, relay: bool) -> Decoder:
         return openai_chat_decode.decoder(request, relay)

@@ -275,9 +275,10 @@ def _refused(place: str, wish: str) -> BadRequest:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """An empty name makes the list empty, and so refused: a hole is more likely a mistake."""
+    """An empty name makes the list empty, and so refused: a hole is more likely a mistake. So does
+    one that cannot be shown, such as bytes that are no UTF-8."""
     names = tuple(name.strip() for name in text.split(","))
-    return names if all(names) else ()
+    return names if all(name and name.isprintable() for name in names) else ()
 
 
 def _nano_usd(text: str) -> int | None:
