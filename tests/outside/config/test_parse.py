@@ -195,7 +195,7 @@ MISTAKES = {
     "simulated, with an address": (
         "providers: {sim: {kind: simulated, zone: local}}",
         """\
-        fairlead.yaml:1:13: `sim` is simulated and takes no zone
+        fairlead.yaml:1:13: `sim` is simulated and takes no `zone`
           1 | providers: {sim: {kind: simulated, zone: local}}
             |             ^^^""",
     ),
@@ -423,6 +423,9 @@ def test_all_mistakes_are_told_at_once_in_their_order() -> None:
         "providers: {openai: {api_key: {env: gsk_hunter2hunter2}}}",
         "models: {sk-hunter2hunter2: }",
         "sk-proj-hunter2hunter2 [",
+        "providers: {sim: {kind: simulated, sk-hunter2hunter2: x}}",
+        f"providers: {{sim: {{kind: simulated, 'https://me:{SECRET}@example.com': x}}}}",
+        "providers: {openai: {api_key: *sk-hunter2hunter2}}",
     ],
     ids=[
         *("literal", "on its own line", "block", "in a list", "as a variable", "as a value"),
@@ -439,6 +442,7 @@ def test_all_mistakes_are_told_at_once_in_their_order() -> None:
         *("in an address", "behind an anchor", "broken YAML"),
         *("in an address as provider", "vendor's key as variable"),
         *("vendor's key as model", "vendor's key in broken YAML"),
+        *("simulated", "in an address, simulated", "as an alias"),
     ],
 )
 def test_no_credential_is_ever_shown(text: str) -> None:

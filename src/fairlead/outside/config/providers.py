@@ -91,8 +91,8 @@ def mistakes(settings: ProviderSettings, written: set[str]) -> list[Mistake]:
     given, and if it was wrong that has been told."""
     name = quoted(settings.name)
     if runs(settings.kind) == "simulated":
-        more = sorted(written - {"kind"})
-        return [Mistake(f"{name} is simulated and takes no {', '.join(more)}")] if more else []
+        more = ", ".join(map(quoted, sorted(written - {"kind"})))
+        return [Mistake(f"{name} is simulated and takes no {more}")] if more else []
     found = []
     if not settings.address and not written & {"address", "kind"}:
         hint = did_you_mean(settings.name, KINDS)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import yaml
 from msgspec import Struct
 
-from fairlead.outside.config.mask import LINE_BREAK
+from fairlead.outside.config.mask import LINE_BREAK, masked_lines
 from fairlead.outside.config.problems import Mistake, Place, printable, quoted
 
 MAX_CHARS = 256 * 1024
@@ -99,7 +99,8 @@ def syntax_mistake(error: yaml.MarkedYAMLError) -> Mistake:
     mark = error.problem_mark or error.context_mark
     place = Place(mark.line + 1, mark.column + 1) if mark else None
     what = " ".join(filter(None, (error.context, error.problem)))
-    return Mistake(f"not valid YAML: {printable(what)}", place=place)
+    shown = " ".join(masked_lines(what))  # PyYAML repeats names of anchors and tags
+    return Mistake(f"not valid YAML: {printable(shown)}", place=place)
 
 
 def unprintable(text: str, position: int) -> Mistake:
