@@ -12,7 +12,7 @@ LONG_SEEDS = 100_000
 
 def prove(short: bool) -> dict[str, object]:
     """``SEEDS`` and ``FROM`` in the environment say how many of them, and from where, at length."""
-    kept = tally_of(kept_seeds(), handing_every=1)
+    kept = tally_of(kept_seeds(), every_kind=True)
     if short:
         kept.join(tally_of(range(SHORT_SEEDS)))
         return kept.found

@@ -11,7 +11,7 @@ def main() -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("--last", type=int, default=1_000_000, help="only so many events")
     options = parser.parse_args()
-    found = list(results([options.seed], handing_every=1))
+    found = list(results([options.seed], every_kind=True))
     for result in found:
         print(shown(result, options.last))
     return 1 if any(result.broken for result in found) else 0

@@ -8,9 +8,13 @@ from multidict import CIMultiDict
 
 from fairlead.gateway import Answer, Call, Gateway
 from fairlead.types.errors import GatewayError
-from prove.simulation.answers import ANTHROPIC, asked, got_frames, got_whole
+from prove.simulation.answers import ANTHROPIC, OPENAI, asked, got_frames, got_whole
 from prove.simulation.invariants import must
 from prove.simulation.story import Ask
+from prove.simulation.wire import Response, Site, Wire, written
+
+OK = 200
+PATHS = {OPENAI: "/v1/chat/completions", ANTHROPIC: "/v1/messages"}
 
 
 class Left(Exception):
@@ -21,28 +25,32 @@ class Client:
     def __init__(self, ask: Ask, key: str, texts: Callable[[], Collection[str]]) -> None:
         """``texts``: the answers of those who were asked for it."""
         self.ask = ask
-        self._texts = texts
+        self.texts = texts
         self._key = key
         self.received: list[bytes] = []
 
     def call(self, now_ms: int, now_s: float) -> Call:
         ask = self.ask
-        fields = [f'"model":"{ask.model}"', f'"stream":{"true" if ask.stream else "false"}']
-        content = asked(ask.number, ask.words, ask.padding)
-        fields.append(f'"messages":[{{"role":"user","content":"{content}"}}]')
-        most = ask.max_tokens or (300 if ask.dialect == ANTHROPIC else None)
-        if most is not None:
-            fields.append(f'"max_tokens":{most}')
         headers = {"x-fairlead-zone": ask.zone} if ask.zone else {}
         return Call(
             request_id=f"r{ask.number}",
             dialect=ask.dialect,
-            body=f"{{{','.join(fields)}}}".encode(),
+            body=self._body(),
             headers=CIMultiDict(headers),
             credential=self._key,
             at_ms=now_ms,
             arrived_s=now_s,
         )
+
+    def _body(self) -> bytes:
+        ask = self.ask
+        fields = [f'"model":"{ask.model}"', f'"stream":{"true" if ask.stream else "false"}']
+        content = asked(ask.says or ask.number, ask.words, ask.padding)
+        fields.append(f'"messages":[{{"role":"user","content":"{content}"}}]')
+        most = ask.max_tokens or (300 if ask.dialect == ANTHROPIC else None)
+        if most is not None:
+            fields.append(f'"max_tokens":{most}')
+        return f"{{{','.join(fields)}}}".encode()
 
     async def have(self, gateway: Gateway, call: Call) -> str:
         """How it ended: ``ok``, ``cut`` (an error in the stream), a code, or ``left``."""
@@ -61,6 +69,47 @@ class Client:
         except Left:
             return "left"
         return "ok"
+
+    async def have_from(self, site: Site, response: Response) -> str:
+        """The same over a wire; a refusal is its status."""
+        ask = self.ask
+        wire = site.connect(ask.holds)
+        try:
+            await self._send(wire)
+            while not response.whole:
+                data = await wire.read()
+                if not data:
+                    break
+                response.feed(data)
+                await self._take(data)
+                if ask.leaves_after is not None and len(self.received) > ask.leaves_after:
+                    return "left"
+        finally:
+            wire.leave()
+        self.received = [response.body]
+        must(response.status > 0, "who asks is answered", f"request {ask.number}")
+        if response.status != OK:
+            return str(response.status)
+        if response.whole:
+            self._is_right()
+            return "ok"
+        self._is_cut()
+        return "cut"
+
+    async def _send(self, wire: Wire) -> None:
+        ask = self.ask
+        headers = {"authorization": f"Bearer {self._key}"}
+        if ask.zone:
+            headers["x-fairlead-zone"] = ask.zone
+        if ask.key:
+            headers["idempotency-key"] = ask.key
+        head, body = written(PATHS[ask.dialect], headers, self._body())
+        if ask.body_after_s is None:
+            wire.send(head + body)
+            return
+        wire.send(head)
+        await asyncio.sleep(ask.body_after_s)
+        wire.send(body)
 
     async def _read(self, answer: Answer, stream: AsyncGenerator[bytes]) -> None:
         ask = self.ask
@@ -83,7 +132,7 @@ class Client:
         shown = f"request {ask.number}: {got}"
         must(got.ends == 1 and not got.errors, "one terminal frame", shown)
         must(got.after == 0, "nothing follows the end", shown)
-        must(got.text in self._texts(), "the text is whole", f"{shown}, not of {self._texts()}")
+        must(got.text in self.texts(), "the text is whole", f"{shown}, not of {self.texts()}")
 
     def _is_cut(self) -> None:
         ask = self.ask
@@ -91,5 +140,5 @@ class Client:
         shown = f"request {ask.number}: {got}"
         must(got.errors == 1 and not got.ends, "one error frame", shown)
         must(got.after == 0, "nothing follows an error", shown)
-        right = any(text.startswith(got.text) for text in self._texts())
+        right = any(text.startswith(got.text) for text in self.texts())
         must(right, "what was told before an error is right", shown)

@@ -225,6 +225,7 @@ class Handing:
             crashes=self.crashes,
             cancelled=0,
             answered=sum(one.acknowledged for one in sent),
+            replayed=0,
             broken=str(Broken.first or ""),
             trace=self.trace,
         )

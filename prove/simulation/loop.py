@@ -12,6 +12,8 @@ from contextvars import Context
 from random import Random
 from typing import Any
 
+from prove.simulation.wire import Site
+
 
 class Stuck(Exception):
     """Tasks wait, and nothing will ever wake or end them."""
@@ -45,6 +47,8 @@ class VirtualLoop(BaseEventLoop):
         self.on_round: Callable[[], None] | None = None
         """Called between two rounds of callbacks: every task stands still."""
         self.rounds = 0
+        self.site: Site | None = None
+        """Where a server of this loop listens."""
 
     def time(self) -> float:
         return self._now_s
@@ -75,6 +79,10 @@ class VirtualLoop(BaseEventLoop):
         if self._late_s:
             when += self._dice.random() * self._late_s
         return super().call_at(when, callback, *args, context=context)
+
+    async def create_server(self, factory: Any, *args: Any, **more: Any) -> Any:
+        self.site = Site(factory)
+        return self.site
 
     def bury(self, rounds: int = 50) -> None:
         """Let nothing of this loop outlive it: its tasks are cancelled, and run until they end.

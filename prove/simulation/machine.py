@@ -5,6 +5,7 @@ was not is not. The store's writer is the real one, a step at a time, on the loo
 thread; the names through which modules reach the world are replaced for as long as one simulates.
 """
 
+import asyncio
 import sqlite3
 import sys
 import time
@@ -198,6 +199,13 @@ class Machine:
             disk.commits += 1
         if disk.commits == disk.crash_at_commit and disk.crash_before is before:
             raise Crash
+
+    async def to_thread(self, blocking: Callable[..., Any], *args: Any) -> Any:
+        """What blocks, in a thread of its own."""
+        await asyncio.sleep(self.disk_delay_s())
+        result = blocking(*args)
+        await asyncio.sleep(0)
+        return result
 
     def thread(self, target: Any, args: tuple[object, ...], daemon: bool) -> Writer:
         """In the place of ``threading.Thread`` in the store."""

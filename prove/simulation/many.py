@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
+from prove.simulation.front import in_place_of_chance_and_threads
 from prove.simulation.handing import hand
 from prove.simulation.machine import Machine, in_place_of_the_world
 from prove.simulation.result import Result
@@ -18,6 +19,8 @@ LOT = 250
 """Seeds that a process does in a row."""
 HANDING_EVERY = 4
 """Of so many seeds one tells of processes that take over as well."""
+SERVED_EVERY = 10
+"""Of so many one tells of callers of the whole server, in the place of the gateway's alone."""
 LAST_EVENTS = 40
 COLLECT_EVERY = 25
 SHOWN = 5
@@ -29,21 +32,25 @@ def kept_seeds() -> dict[int, str]:
     return {int(seed): why for seed, _, why in (line.partition(" ") for line in lines if line)}
 
 
-def results(seeds: Iterable[int], handing_every: int = HANDING_EVERY) -> Iterator[Result]:
-    """In this process. Nothing is collected while a seed runs: a generator that the collector
-    closes would come in at another moment each time."""
+def results(seeds: Iterable[int], every_kind: bool = False) -> Iterator[Result]:
+    """In this process; ``every_kind`` of story for each seed. Nothing is collected while one runs:
+    a generator that the collector closes would come in at another moment each time."""
     machine = Machine()
     collecting = gc.isenabled()
     gc.disable()
     gc.collect()
     gc.freeze()
     try:
-        with in_place_of_the_world(machine):
+        with in_place_of_the_world(machine), in_place_of_chance_and_threads(machine):
             for count, seed in enumerate(seeds):
                 if count % COLLECT_EVERY == 0:
                     gc.collect()
-                yield simulate(seed, machine)
-                if seed % handing_every == 0:
+                served = seed % SERVED_EVERY == 1
+                if every_kind or not served:
+                    yield simulate(seed, machine)
+                if every_kind or served:
+                    yield simulate(seed, machine, served=True)
+                if every_kind or seed % HANDING_EVERY == 0:
                     yield hand(seed, machine)
     finally:
         gc.unfreeze()
@@ -55,8 +62,8 @@ class Tally:
     def __init__(self) -> None:
         self.figures = dict.fromkeys(
             (
-                *("seeds", "handings", "requests", "sent", "answered", "crashes", "cancelled"),
-                "invariant_breaks",
+                *("seeds", "served", "handings", "requests", "sent", "answered", "replayed"),
+                *("crashes", "cancelled", "invariant_breaks"),
             ),
             0,
         )
@@ -64,8 +71,9 @@ class Tally:
 
     def add(self, result: Result) -> None:
         """Prints what broke: whoever reads that can replay it."""
-        self.figures["seeds" if result.kind == "world" else "handings"] += 1
-        for name in ("requests", "sent", "answered", "crashes", "cancelled"):
+        self.figures["handings" if result.kind == "handing" else "seeds"] += 1
+        self.figures["served"] += result.kind == "served"
+        for name in ("requests", "sent", "answered", "replayed", "crashes", "cancelled"):
             self.figures[name] += getattr(result, name)
         if result.broken:
             self.figures["invariant_breaks"] += 1
@@ -91,9 +99,9 @@ def shown(result: Result, last: int) -> str:
     return "\n".join((f"{result.kind} {result.seed}", *events, end))
 
 
-def tally_of(seeds: Iterable[int], handing_every: int = HANDING_EVERY) -> Tally:
+def tally_of(seeds: Iterable[int], every_kind: bool = False) -> Tally:
     tally = Tally()
-    for result in results(seeds, handing_every):
+    for result in results(seeds, every_kind):
         tally.add(result)
     return tally
 

@@ -60,6 +60,16 @@ class Ask(Struct, frozen=True):
     """Closed by the client after so many pieces."""
     slow_s: float
     """It takes so long over each piece."""
+    key: str = ""
+    """Its ``idempotency-key``."""
+    says: int = 0
+    """The number of the request whose words it repeats; 0 for its own."""
+    body_after_s: float | None = None
+    """The body comes so long after the head; None for together."""
+    holds: int = 0
+    """So many bytes of its answer may be on their way."""
+    dies_then: bool = False
+    """The gateway dies at the moment at which it has its answer."""
 
 
 class Event(Struct, frozen=True):

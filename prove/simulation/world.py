@@ -1,7 +1,7 @@
 """One seed, from its story to its end: processes that live and die, clients, trouble, and peace."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
@@ -11,15 +11,17 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from fairlead.dispatch import Dispatch
-from fairlead.gateway import Gateway
+from fairlead.gateway import Answer, Call, Gateway
 from fairlead.outside.journal import Journal
 from fairlead.outside.signers import Signers
 from fairlead.outside.store import Store
 from fairlead.state import State
 from fairlead.state.keys import ADD, REVOKE, Keys, list_keys
 from fairlead.types.catalog import Catalog, Endpoint
+from prove.simulation.again import IN_USE, Owed, with_forgetting, with_keys
 from prove.simulation.chance import Chance
 from prove.simulation.clients import Client
+from prove.simulation.front import Front, Names
 from prove.simulation.invariants import Books, Broken, Request, must
 from prove.simulation.loop import Stuck, VirtualLoop
 from prove.simulation.machine import Crash, Machine
@@ -27,6 +29,7 @@ from prove.simulation.result import Result
 from prove.simulation.story import PEPPER, STARTS_S, Ask, Event, Story, tell
 from prove.simulation.vendors import Exchange, Vendors
 from prove.simulation.watching import REQUEST, Watching
+from prove.simulation.wire import Response
 
 HANGS_S = 2_000.0
 """No client waits so long, whatever happens."""
@@ -34,11 +37,19 @@ CALM_S = 20.5
 """By then every breaker lets a probe through, and every short gate is open."""
 LONG_CALM_S = 90_000.0
 """By then a model that was gone may be asked again."""
+MOST_AT_LAST = 3
+"""Keys that are asked for once more."""
+PATIENT: Mapping[str, Any] = {
+    **dict.fromkeys(("leaves_s", "leaves_after", "body_after_s")),
+    "dies_then": False,
+}
 LONG_WAYS = ("quota", "401", "404", "410")
 
 
 class World:
-    def __init__(self, seed: int, machine: Machine) -> None:
+    def __init__(self, seed: int, machine: Machine, served: bool) -> None:
+        """``served``: callers come over the wire, and not to the gateway itself."""
+        self.served = served
         self.story: Story = tell(seed)
         self.chance = Chance(f"world {seed}")
         self.machine = machine
@@ -49,6 +60,11 @@ class World:
         self.vendors = Vendors(self.story.vendors, Chance(f"{seed} vendors"), REQUEST.get)
         self.vendors.began = self._began
         self.books = Books(machine, self._price)
+        self.owed = Owed(machine)
+        if served:
+            story, chance = self.story, Chance(f"{seed} again")
+            story.asks = with_keys(story.asks, len(story.holders), story.storm_s, chance)
+            story.events = with_forgetting(story.events, story.storm_s, chance)
         self.endpoints = {one.endpoint.name: one.endpoint for one in self.story.vendors}
         self.trace: list[tuple[float, str, str]] = []
         self.crashes = 0
@@ -77,13 +93,14 @@ class World:
         self.note("end", broken)
         requests = self.books.requests.values()
         return Result(
-            kind="world",
+            kind="served" if self.served else "world",
             seed=story.seed,
             requests=len(requests),
             sent=sum(len(one.sent) for one in requests),
             crashes=self.crashes,
             cancelled=sum(one.outcome in ("left", "cancelled") for one in requests),
             answered=sum(one.outcome == "ok" for one in requests),
+            replayed=sum(one.outcome == "ok" and not one.sent for one in requests),
             broken=broken,
             trace=self.trace,
         )
@@ -128,6 +145,9 @@ class World:
     def _began(self, exchange: Exchange) -> None:
         self.note("sent", f"request {exchange.request} to {exchange.endpoint}: {exchange.how}")
         self.books.began(exchange)
+        request = self.books.requests[exchange.request]
+        if request.ask.key:
+            self.owed.sends(request)
 
     def allowed(self, ask: Ask, holder_models: tuple[str, ...], zones: tuple[str, ...]) -> set[str]:
         """Where this request may go, by rules simpler than the gateway's."""
@@ -158,9 +178,8 @@ class Process:
         machine = world.machine
         self.store = Store(Path("simulated.db"), loop)
         self.writer = machine.writer
-        self.state = State(
-            world.catalog, self.store, Keys(PEPPER, list_keys(self.store)), world.dice
-        )
+        keys, self.names = Keys(PEPPER, list_keys(self.store)), Names()
+        self.state = State(world.catalog, self.store, keys, world.dice, self.names)
         recovered = self.state.ledger.recover(machine.now_ms())
         world.note("start", f"{recovered} attempts were left open")
         world.books.recovered()
@@ -168,6 +187,9 @@ class Process:
         env = {secret.env: secret.env for one in world.endpoints.values() for secret in one.secrets}
         dispatch = Dispatch(self.state, world.vendors, Signers(env, loop.time).sign, world.dice)
         self.gateway = Gateway(self.state, dispatch, (Journal(self.store), self.watching.told))
+        self.front: Front | None = None
+        if world.served:
+            setattr(self.gateway, "answer", self._answer)  # noqa: B010 - an ear
         self._running = 0
         self._to_come = 0
         self._all_over: asyncio.Future[None] = loop.create_future()
@@ -182,6 +204,8 @@ class Process:
 
     async def live(self) -> None:
         world, loop = self._world, self._loop
+        if world.served:
+            await self._serve()
         for event in world.story.events:
             if event.at_s >= loop.time():
                 loop.call_at(event.at_s, self._happens, event)
@@ -207,6 +231,13 @@ class Process:
         if number:
             self._world.books.requests[number].tasks.append(task)
         return task
+
+    async def _serve(self) -> None:
+        """As ``app.parts`` and ``app.upkeep`` do."""
+        self.front = Front(self._loop, self.gateway, self.state)
+        await self.front.open()
+        self._world.owed.begins()
+        self._forget_answers(0.0)
 
     def _unfinished(self) -> list[Request]:
         return [one for one in self._world.books.requests.values() if one.finished_s is None]
@@ -247,33 +278,77 @@ class Process:
         told = name in books.gone or any(key[0] == name for key in books.gates)
         return not told and self.watching.is_closed(name, self._loop.time())
 
-    async def _has(self, client: Client, call: Any, request: Request) -> str:
-        outcome = "cancelled"
-        # A reload may have come between.
+    def _answer(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        """The gateway decides now, for one that the listener has read."""
+        request = self._world.books.requests[REQUEST.get()]
+        request.arrived_s = call.arrived_s
+        self._decides(request)
+        return Gateway.answer(self.gateway, call)
+
+    def _decides(self, request: Request) -> None:
+        """A reload may have come since it was asked."""
         caller = request.caller
+        request.seen = True
         request.allowed = self._world.allowed(request.ask, caller.models, caller.zones)
         if not caller.has_budget:
             request.well = [name for name in request.allowed if self._is_well(name)]
+
+    async def _has(self, client: Client, call: Call, request: Request) -> str:
+        outcome = "cancelled"
         try:
-            outcome = await client.have(self.gateway, call)
+            if self.front is None:
+                self._decides(request)
+                outcome = await client.have(self.gateway, call)
+            else:
+                outcome = await self._has_from(self.front, client, request)
         except asyncio.CancelledError:
             if not self.watching.dead:
-                must(
-                    request.ask.leaves_s is not None, "who stays is not cancelled", call.request_id
-                )
+                stays = request.ask.leaves_s is None
+                must(not stays, "who stays is not cancelled", call.request_id)
         except Exception as error:
-            raise Broken(
-                "no error but the gateway's own", f"{call.request_id}: {error!r}"
-            ) from error
+            where = f"{call.request_id}: {error!r}"
+            raise Broken("no error but the gateway's own", where) from error
         finally:
             if not self.watching.dead:
                 self._finished(request, outcome, len(client.received))
         return outcome
 
+    async def _has_from(self, front: Front, client: Client, request: Request) -> str:
+        """Until the server has done with it as well."""
+        owed, outcome, response = self._world.owed, "cancelled", Response()
+        turn = owed.asks(request, response) if request.ask.key else None
+        if turn is not None:
+            client.texts = lambda: owed.texts(turn)
+        try:
+            outcome = await client.have_from(front.site, response)
+            if outcome == "ok":
+                self._world.books.acknowledged(request)
+                if turn is not None:
+                    owed.acknowledged(turn)
+                if request.ask.dies_then:
+                    self._loop.call_soon(self._happens, Event(0.0, "crash"))
+        except asyncio.CancelledError:
+            if self.watching.dead or request.ask.leaves_s is None:
+                raise
+        await self._has_done(request)
+        if turn is not None:
+            owed.over(turn, outcome)
+        return outcome
+
+    async def _has_done(self, request: Request) -> None:
+        while left := [task for task in request.tasks if not task.done()]:
+            try:
+                done, _ = await asyncio.wait(left, timeout=HANGS_S)
+            except asyncio.CancelledError:  # its caller's, who has left before
+                if self.watching.dead:
+                    raise
+            else:
+                must(bool(done), "nothing hangs", f"request {request.ask.number}: {left}")
+
     def _finished(self, request: Request, outcome: str, pieces: int) -> None:
         world, ask = self._world, request.ask
         world.note("ends", f"request {ask.number}: {outcome}")
-        if outcome == "ok":
+        if outcome == "ok" and self.front is None:
             world.books.acknowledged(request)
         world.books.finished(request, outcome, world.slack_s + ask.slow_s * (pieces + 1))
         self._running -= 1
@@ -290,6 +365,9 @@ class Process:
         self._world.books.idle(
             ledger.open_holds, ledger.repeated_settles, in_flight, self.store.rows_waiting
         )
+        going_on = 0 if self.front is None else self.front.replays.going_on
+        under_way = len(self.names.taken), going_on
+        must(under_way == (0, 0), "nothing is being answered when idle", f"{under_way}")
 
     async def _heal(self) -> None:
         """Once all endpoints are well and time has passed, each answers the first who asks."""
@@ -306,6 +384,12 @@ class Process:
             self._to_come += 1  # nobody ends the wait for all
             outcome = await self._asks(_plain(number, endpoint, len(world.story.holders) - 1))
             must(outcome == "ok", "who is well again answers", f"{endpoint.name}: {outcome}")
+        for ask in [one for one in world.story.asks if one.key and not one.says][:MOST_AT_LAST]:
+            number += 1
+            self._running += 1
+            self._to_come += 1
+            outcome = await self._asks(replace(ask, number=number, says=ask.number, **PATIENT))
+            must(outcome != IN_USE, "nothing is being answered when idle", f"{ask.key}")
 
     def _happens(self, event: Event) -> None:
         if self.watching.dead:
@@ -321,6 +405,10 @@ class Process:
         disk.crash_at_commit = disk.commits + int(amount)
         disk.crash_before = self._world.chance.happens(0.5)
 
+    def _forget_answers(self, amount: float) -> None:
+        self.state.idempotency.forget(self._world.machine.now_ms())
+        self._world.owed.forgotten()
+
     def _stall_loop(self, amount: float) -> None:
         self._loop.stall(amount)
 
@@ -333,6 +421,7 @@ class Process:
     def _set_clock(self, amount: float) -> None:
         machine = self._world.machine
         machine.wall_s += amount
+        self._world.owed.clock_set()
         self.state.ledger.today(machine.now_ms())  # as any request would ask
 
     def _swing_clock(self, amount: float) -> None:
@@ -394,5 +483,5 @@ def _plain(number: int, endpoint: Endpoint, holder: int) -> Ask:
     )
 
 
-def simulate(seed: int, machine: Machine) -> Result:
-    return World(seed, machine).run()
+def simulate(seed: int, machine: Machine, served: bool = False) -> Result:
+    return World(seed, machine, served).run()

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 from prove.proofs.simulate import SHORT_SEEDS, prove
-from prove.simulation.many import HANDING_EVERY, kept_seeds, on_every_core, results, tally_of
+from prove.simulation.many import (
+    HANDING_EVERY,
+    SERVED_EVERY,
+    kept_seeds,
+    on_every_core,
+    results,
+    tally_of,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,7 +22,8 @@ def test_no_invariant_breaks() -> None:
     found = prove(short=True)
 
     assert found["ok"], found
-    assert found["seeds"] == SHORT_SEEDS + len(kept_seeds())
+    assert found["seeds"] == SHORT_SEEDS + 2 * len(kept_seeds())
+    assert found["served"] == SHORT_SEEDS // SERVED_EVERY + len(kept_seeds())
     assert found["handings"] == SHORT_SEEDS // HANDING_EVERY + len(kept_seeds())
     assert (found["invariant_breaks"], found["failed_seeds"]) == (0, [])
 
@@ -28,6 +36,18 @@ def test_the_worlds_are_not_idle() -> None:
     assert sum(one.answered for one in found) > 200
     assert sum(one.crashes for one in found) > 20
     assert sum(one.cancelled for one in found) > 20
+
+
+def test_callers_ask_again() -> None:
+    found = [one for one in results(range(1, 400, SERVED_EVERY)) if one.kind == "served"]
+
+    assert len(found) == 400 // SERVED_EVERY
+    assert sum(one.answered for one in found) > 300
+    assert sum(one.replayed for one in found) > 60
+    assert sum(one.crashes for one in found) > 20
+    assert sum(one.cancelled for one in found) > 40
+    outcomes = {detail.rpartition(" ")[2] for one in found for _, what, detail in one.trace}
+    assert outcomes >= {"ok", "left", "cancelled", "cut", "409", "422", "402", "503"}
 
 
 def test_processes_take_over_and_die() -> None:

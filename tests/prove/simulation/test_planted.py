@@ -11,14 +11,18 @@ from prove.simulation.many import results, tally_of
 from fairlead.decide import policy
 from fairlead.dispatch import carry
 from fairlead.dispatch.trial import Trial
-from fairlead.gateway import Exchange
+from fairlead.gateway import Answer, Exchange
 from fairlead.outside.store import Store
 from fairlead.outside.watchdog import Watchdog
-from fairlead.state import ledger
+from fairlead.server import replays
+from fairlead.server.replays import Recording, Replays
+from fairlead.state import idempotency, ledger
 from fairlead.state.breaker import Breaker
 from fairlead.state.health import Record
+from fairlead.state.idempotency import Asked, Idempotency, Kept
 from fairlead.state.ledger import AT_ONCE, Account, Accounts, Ledger
 from fairlead.types.decision import Grant, Limits
+from fairlead.types.errors import GatewayError
 
 WITHIN_SEEDS = 300
 Patch = pytest.MonkeyPatch
@@ -201,6 +205,56 @@ def who_has_handed_over_asks_nobody(patch: Patch) -> None:
     patch.setattr(Ledger, "lend", lambda self, elsewhere: None)
 
 
+def a_key_is_never_free_again(patch: Patch) -> None:
+    patch.setattr(Idempotency, "end", lambda self, asked: None)
+
+
+def an_answer_is_not_kept(patch: Patch) -> None:
+    async def keep(self: Recording, request_id: str, *, streamed: bool) -> None: ...
+
+    patch.setattr(Recording, "_keep", keep)
+
+
+def an_answer_is_given_before_it_is_kept(patch: Patch) -> None:
+    real = Idempotency.keep
+
+    def keep(self: Idempotency, asked: Asked, kept: Kept) -> Any:
+        real(self, asked, kept)
+        return AT_ONCE
+
+    patch.setattr(Idempotency, "keep", keep)
+
+
+def nobody_compares_what_is_asked(patch: Patch) -> None:
+    patch.setattr(idempotency, "_same", lambda body_hash, asked: None)
+
+
+def nobody_knows_what_is_under_way(patch: Patch) -> None:
+    patch.setattr(Idempotency, "check", lambda self, asked, now_ms: None)
+
+
+def who_leaves_is_forgotten(patch: Patch) -> None:
+    patch.setattr(Replays, "_may_go_on", lambda self: False)
+
+
+def a_key_is_everybodys(patch: Patch) -> None:
+    real = replays.asked
+    patch.setattr(replays, "asked", lambda key_id, *more: real("", *more))
+
+
+def a_failure_is_kept(patch: Patch) -> None:
+    real = Recording.take
+
+    async def take(self: Recording, answer: Answer, request_id: str) -> None:
+        try:
+            await real(self, answer, request_id)
+        except GatewayError:
+            await self._keep(request_id, streamed=True)
+            raise
+
+    patch.setattr(Recording, "take", take)
+
+
 FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     reserves_count_for_nothing: ("the ledger knows what is left", "spent and reserved stay"),
     a_settle_runs_twice: ("an attempt settles once",),
@@ -221,6 +275,14 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     something_runs_on: ("no task outlives its request",),
     who_takes_over_inherits_nothing: ("no process spends", "the ledger knows what is left"),
     who_has_handed_over_asks_nobody: ("no process spends", "the ledger knows what is left"),
+    a_key_is_never_free_again: ("only who comes while it is answered",),
+    an_answer_is_not_kept: ("what was answered is not asked for again",),
+    an_answer_is_given_before_it_is_kept: ("what was answered is not asked for again",),
+    nobody_compares_what_is_asked: ("only who comes while it is answered", "the text is whole"),
+    nobody_knows_what_is_under_way: ("a key is answered once at a time",),
+    who_leaves_is_forgotten: ("who leaves is expected back",),
+    a_key_is_everybodys: ("only who comes while it is answered",),
+    a_failure_is_kept: ("the text is whole", "one terminal frame"),
     # Both were real.
     who_leaves_pays_for_a_refusal: ("a refusal costs nothing",),
     the_clock_makes_forget_what_is_held: ("the ledger knows what is left",),
