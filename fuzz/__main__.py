@@ -19,8 +19,9 @@ from fuzz import targets
 from fuzz.inputs import ROOT
 
 KNOWN = sorted(module.name for module in iter_modules(targets.__path__))
-HANGS_S = 10
-"""Never to end is a crash as well; what is merely slow is found before, see guided."""
+HANGS_S = 100
+"""Never to end is a crash as well; what is merely slow is found before, see guided. Long, as a busy
+machine may let it wait."""
 MAX_BYTES = 4096
 
 

@@ -62,6 +62,11 @@ def anthropic(left: str, reset: str, what: str = "requests") -> dict[str, str]:
         pytest.param(anthropic("0", "0000-01-01T00:00:00Z"), None, id="no such year"),
         pytest.param(anthropic("0", "2026-02-31T99:99:99Z"), None, id="no such day"),
         pytest.param(anthropic("0", IN_A_MINUTE) | {"date": ""}, None, id="a time and no clock"),
+        pytest.param(
+            anthropic("0", IN_A_MINUTE) | {"date": NOW.replace("GMT", "+" + "9" * 20)},
+            None,
+            id="a clock from beyond all zones",
+        ),
     ],
 )
 def test_what_is_used_up(headers: Mapping[str, str], dry_s: float | None) -> None:

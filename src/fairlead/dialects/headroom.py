@@ -75,11 +75,11 @@ def _until_s(reset: str, headers: Mapping[str, str]) -> float | None:
         wait_s += int(days or 0) * 86_400 + int(hours or 0) * 3_600 + int(minutes or 0) * 60
     elif found := _TIME.fullmatch(reset):
         try:
-            now = parsedate_to_datetime(headers.get("date", ""))
+            now_s = parsedate_to_datetime(headers.get("date", "")).timestamp()
             then_s = timegm((*[int(part) for part in found.groups()], 0, 0, 0))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
-        wait_s = then_s - now.timestamp()
+        wait_s = then_s - now_s
     else:
         return None
     return min(wait_s, MOST_S) if wait_s > 0 else None
