@@ -1,8 +1,8 @@
 """One ledger and several processes: they take over from one another, and die, at any point.
 
-The real ledger, store, ``Place`` and ``Others``; requests are reduced to what a ledger sees of
-them. The books know nothing of processes: what was sent costs its reserve until it is known what it
-cost, and no key is ever beyond its budget.
+The real ledger, store, ``Place``, ``Before`` and ``Others``; requests are reduced to what a ledger
+sees of them. The books know nothing of processes: what was sent costs its reserve until it is known
+what it cost, and no key is ever beyond its budget.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ from typing import Any
 from msgspec import Struct
 
 from fairlead.app import handover
-from fairlead.app.handover import Others, Place
+from fairlead.app.handover import GIVE_UP_S, WAITS_S, Before, Others, Place
 from fairlead.outside.config.settings import Listen
 from fairlead.outside.folder import Folder
-from fairlead.outside.handover import Offer, Ready, Serving, TakeOver, Yours
+from fairlead.outside.handover import Offer, TakeOver
 from fairlead.outside.store import Store
 from fairlead.state import State
 from fairlead.state.keys import Keys
 from fairlead.state.ledger import AT_ONCE
 from fairlead.types.catalog import Catalog, Endpoint, Model, Price, Rates
 from fairlead.types.decision import Attempt, Caller, Limits, Score
-from fairlead.types.errors import OverBudget, Overloaded
+from fairlead.types.errors import OurError, OverBudget, Overloaded
 from fairlead.types.facts import Attempted
 from prove.simulation.chance import Chance
 from prove.simulation.invariants import BALANCES, Broken, must
@@ -33,7 +33,7 @@ from prove.simulation.loop import Stuck, VirtualLoop
 from prove.simulation.machine import Crash, Machine
 from prove.simulation.result import Result
 from prove.simulation.story import MIDNIGHTS_S, STARTS_S
-from prove.simulation.town import Citizen, Mark, Town
+from prove.simulation.town import Citizen, Link, Mark, Town
 
 PROCESS: "ContextVar[Process | None]" = ContextVar("process", default=None)
 ENDPOINT = Endpoint(
@@ -143,8 +143,8 @@ class Process(Citizen):
         super().die()
 
     async def serve(self) -> None:
-        self.accepts = True
         await self.place.open()
+        self.accepts = True
 
     async def look_after(self) -> None:
         """Follow the others; and once another serves, finish what is open and go."""
@@ -166,7 +166,9 @@ class Handing:
         self.seed = seed
         self.machine = machine
         self.chance = chance = Chance(f"handing {seed}")
+        self.fate = Chance(f"taking over {seed}")
         machine.boot(chance)
+        machine.is_locked = lambda: any(one.has_lock for one in self.alive)
         machine.wall_s = chance.one_of(MIDNIGHTS_S) - STARTS_S - chance.between(0.0, 60.0)
         machine.slow_disk_s = chance.one_of((1e-4, 2e-3, 0.05))
         late_s = chance.one_of((0.0, 1e-6, 1e-3))
@@ -324,41 +326,58 @@ class Handing:
             return
         new = self._process(-1)
         self.note("takes over", f"process {new.number}")
-        ours, theirs = new.talk(door.owner)
-        owner: Any = door.owner
-        self._begins(door.knocked, theirs, process=owner)
         try:
-            await ours.say(TakeOver())
-            if not isinstance(await ours.hear(), Offer):
-                raise ConnectionResetError
-            new.offered = True
-            await ours.say(Ready())
-            if not isinstance(yours := await ours.hear(), Yours):
-                raise ConnectionResetError
-            if new.dead:
-                return
-            orphans = new.others.recover(yours)
-            await asyncio.sleep(self.town.delay_s())
-            if new.dead:
-                return
-            await new.serve()
-            await ours.say(Serving())
-        except OSError:
+            orphans = await self._in_place_of(door, new)
+        except (OurError, OSError) as error:
+            # Whoever is left goes on, if it need not be waited for any longer.
+            left = new.dead or not door.owner.dead or not new.offered
+            must(left, "who is left serves", f"process {new.number}: {error}")
             self.note("gives up", f"process {new.number}")
             await new.place.close()
             new.die()
             return
-        self.note("has taken over", f"process {new.number}, {orphans} orphans")
-        self._begins(new.look_after, process=new)
+        if not new.dead:
+            self.note("has taken over", f"process {new.number}, {orphans} orphans")
+            self._begins(new.look_after, process=new)
+
+    async def _in_place_of(self, door: Any, new: Process) -> int:
+        """As ``running`` does. Returns how many orphans there were."""
+        old: Process = door.owner
+        ours, theirs = new.talk(old)
+        self._begins(door.knocked, theirs, process=old)
+        await ours.say(TakeOver())
+        if not isinstance(offer := await ours.hear(), Offer):
+            raise ConnectionResetError
+        link: Any = Link(ours)
+        before = Before(link, offer)
+        new.offered = True
+        self._may_die(old)
+        yours = await before.hand_over(new.store)
+        self._may_die(old)
+        orphans = 0 if new.dead else new.others.recover(yours)
+        await asyncio.sleep(self.town.delay_s())
+        if self.fate.happens(0.1):  # it hangs
+            await asyncio.sleep(self.fate.between(WAITS_S - 1.0, GIVE_UP_S))
+        if not new.dead:
+            await before.is_over(new.store)
+        if not new.dead:
+            await new.serve()
+        return orphans
+
+    def _may_die(self, process: Process) -> None:
+        if self.fate.happens(0.1) and not process.dead:
+            self._dies(process)
 
     def _kill(self) -> None:
         if self.alive:
-            process = self.chance.one_of(self.alive)
-            self.note("dies", f"process {process.number}")
-            self.crashes += 1
-            if self.town.door is not None and self.town.door.owner is process:
-                self.town.door = None
-            process.die()
+            self._dies(self.chance.one_of(self.alive))
+
+    def _dies(self, process: Process) -> None:
+        self.note("dies", f"process {process.number}")
+        self.crashes += 1
+        if self.town.door is not None and self.town.door.owner is process:
+            self.town.door = None
+        process.die()
 
     def _asks(self, number: int) -> None:
         accepting = [one for one in self.alive if one.accepts]

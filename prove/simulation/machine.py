@@ -16,7 +16,7 @@ from queue import Empty
 from typing import Any
 
 from fairlead.outside import store as real_store
-from fairlead.outside.database import migrate
+from fairlead.outside.database import InUse, migrate
 from fairlead.outside.group import Group
 from fairlead.outside.schema import MIGRATIONS
 from prove.simulation.chance import Chance
@@ -174,11 +174,13 @@ class Machine:
         self.slow_disk_s = 0.001
         self.stuck_until_s = 0.0
         self.writer: Writer | None = None
+        self.is_locked: Callable[[], bool] = lambda: False
 
     def boot(self, chance: Chance) -> None:
         self.chance = chance
         self.disk.format(chance)
         self.stuck_until_s = 0.0
+        self.is_locked = lambda: False
 
     def now_s(self) -> float:
         return self.loop.time()
@@ -217,7 +219,11 @@ class Machine:
     def create(self, path: object) -> None:
         pass
 
+    InUse = InUse
+
     def lock(self, path: object) -> int:
+        if self.is_locked():
+            raise InUse("another process has the lock")
         return -1
 
     def close(self, descriptor: int) -> None:

@@ -6,12 +6,15 @@ without a socket and a file. A process that dies is silent from then on, and its
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from inspect import isawaitable
 from typing import Any
 
 from msgspec import Struct
 
 from fairlead.outside.drains import Found
-from fairlead.outside.handover import PATIENCE_S, Borrow, Message
+from fairlead.outside.handover import PATIENCE_S, Borrow, Gone, Message, NotNow, Refused, Said
+from fairlead.types.errors import OurError
 from prove.simulation.chance import Chance
 from prove.simulation.loop import VirtualLoop
 
@@ -53,23 +56,49 @@ class Talk:
     def __init__(self, owner: Citizen) -> None:
         self.owner = owner
         self._heard: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._gone = False
+        self._gone = self._deaf = False
 
     def hang_up(self) -> None:
         self._gone = True
         self.other._heard.put_nowait(None)
 
-    async def hear(self) -> Message | None:
-        try:
-            return await asyncio.wait_for(self._heard.get(), PATIENCE_S)
-        except TimeoutError:
-            return None
+    async def hear(self, patience_s: float = PATIENCE_S) -> Message | None:
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(self._heard.get(), patience_s)
+        self._deaf = True
+        return None if self._heard.empty() else self._heard.get_nowait()
 
     async def say(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         await asyncio.sleep(self.owner.town.delay_s())
-        if self._gone or self.other._gone:
+        if self._gone or self.other._gone or self.other._deaf:
             raise ConnectionResetError
         self.other._heard.put_nowait(message)
+
+
+class Link:
+    """The same as the next process has it."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+
+    async def say(self, message: Message) -> None:
+        try:
+            await self._talk.say(message)
+        except OSError as error:
+            raise Gone("it broke off") from error
+
+    async def hear(self, kind: type[Said]) -> Said:
+        message = await self._talk.hear()
+        if message is None:
+            raise Gone("it broke off, or says nothing")
+        if isinstance(message, Refused):
+            raise NotNow(message.why)
+        if not isinstance(message, kind):
+            raise OurError(f"it says {message}")
+        return message
+
+    def taken(self) -> tuple[int, list[Any]]:
+        return -1, []
 
 
 class Mark:
@@ -168,5 +197,7 @@ class Town:
     async def to_thread(self, blocking: Callable[..., Any], *args: Any, **more: Any) -> Any:
         await asyncio.sleep(self.delay_s())
         result = blocking(*args, **more)
+        if isawaitable(result):
+            result = await result
         await asyncio.sleep(self.delay_s())
         return result

@@ -1,6 +1,8 @@
 """One gateway takes the place of another: what each keeps, and what if it does not come to it."""
 
 import asyncio
+import errno
+import os
 import socket
 from asyncio import to_thread
 from collections.abc import AsyncIterator
@@ -15,8 +17,21 @@ import pytest
 from app.made import asked, create_key, get, rows, server, status
 from fairlead.app.parts import Running, running
 from fairlead.outside import drains
+from fairlead.outside.database import InUse, lock
 from fairlead.outside.folder import Folder
-from fairlead.outside.handover import Door, Link, Offer, Ready, Serving, Talk, Yours
+from fairlead.outside.handover import (
+    Door,
+    Gone,
+    Link,
+    Message,
+    Offer,
+    Ready,
+    Serving,
+    TakeOver,
+    Talk,
+    Yours,
+)
+from fairlead.outside.store import Store
 from fairlead.types.catalog import Catalog
 from fairlead.types.errors import OurError
 from servers.canned import OPENAI
@@ -99,6 +114,191 @@ async def test_one_that_dies_before_it_serves_changes_nothing(
         with closing(again):
             assert isinstance(await to_thread(again.take_over), Offer)
     assert len(rows(folder, "SELECT * FROM settle")) == 3
+
+
+@asynccontextmanager
+async def taking(folder: Folder) -> AsyncIterator[Link]:
+    """As the next process does, up to the moment when all is its own."""
+    link = await to_thread(Link.to, folder.door)
+    assert link is not None
+    with closing(link):
+        await to_thread(link.take_over)
+        await to_thread(link.say, Ready())
+        await to_thread(link.hear, Yours)
+        yield link
+
+
+async def test_who_asks_in_the_meantime_is_answered_by_the_one_that_goes_on(
+    catalog: Catalog, folder: Folder, setup: Setup
+) -> None:
+    key = create_key(folder)
+    async with serving(catalog, folder, setup) as gateway:
+        async with taking(folder):
+            late = asyncio.create_task(status(gateway.address, key=key))
+            async with asyncio.timeout(MOST_S):
+                while not gateway.state.ledger.open_attempts:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+        assert await late == 200
+    assert rows(folder, "SELECT basis FROM settle") == [("provider_usage",)]
+
+
+async def test_what_cannot_be_noted_is_not_sent(
+    catalog: Catalog,
+    folder: Folder,
+    setup: Setup,
+    up: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(mark: drains.Mark, attempt_id: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(drains.Mark, "add", full)
+    async with (
+        serving(catalog, folder, setup) as gateway,
+        taking(folder),
+        asked(gateway.address, "small") as response,
+    ):
+        told = await response.json()
+        assert (response.status, told["error"]["code"]) == (503, "overloaded")
+        assert "No space left on device" in told["error"]["message"]
+    assert up.seen == []
+
+
+async def test_several_that_start_at_once_come_one_after_the_other(
+    catalog: Catalog, folder: Folder, setup: Setup
+) -> None:
+    async with AsyncExitStack() as stack:
+        starts = [
+            stack.enter_async_context(
+                running(catalog, server(), folder, setup.secrets, take_over=True)
+            )
+            for _ in range(3)
+        ]
+        gateways = await asyncio.wait_for(asyncio.gather(*starts), MOST_S)
+
+        assert sum(not gateway.given.is_set() for gateway in gateways) == 1
+        assert len({gateway.address for gateway in gateways}) == 1
+        assert await status(gateways[0].address) == 200
+
+
+async def test_one_that_nobody_can_follow_is_named(
+    catalog: Catalog, folder: Folder, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fairlead.app.handover.GIVE_UP_S", A_WHILE_S)
+    async with serving(catalog, folder, setup):
+        folder.door.unlink()
+        with pytest.raises(OurError, match="takes no other in its place: stop that one first"):
+            async with running(catalog, server(), folder, setup.secrets, take_over=True):
+                pass
+
+
+async def test_one_that_hangs_is_not_waited_for(
+    catalog: Catalog, folder: Folder, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fairlead.app.handover.WAITS_S", A_WHILE_S)
+    async with serving(catalog, folder, setup) as gateway, taking(folder) as link:
+        assert await status(gateway.address) == 200
+        with pytest.raises(Gone):
+            await to_thread(link.say, Serving())
+        assert not gateway.given.is_set()
+
+
+async def test_one_that_cannot_hand_over_says_why(
+    catalog: Catalog, folder: Folder, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(mark: drains.Mark, attempt_ids: tuple[str, ...]) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(drains.Mark, "begin", full)
+    async with serving(catalog, folder, setup) as gateway:
+        with pytest.raises(OurError, match="does not hand over: No space left on device"):
+            async with taking(folder):
+                pass
+        assert await status(gateway.address) == 200
+
+
+class Other:
+    """The one that serves, which leaves at a point of its choice."""
+
+    def __init__(self, folder: Folder, last: type[Message]) -> None:
+        self._folder, self._last = folder, last
+        folder.path.mkdir()
+        self._lock: int | None = lock(folder.database)
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self._door = Door(folder.door, self._meet)
+        self._mark = drains.Mark(folder.path)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Other"]:
+        await self._door.open()
+        with self.listening:
+            yield self
+        await self._door.close()
+        self.die()
+
+    def die(self) -> None:
+        self._mark.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def _meet(self, talk: Talk) -> None:
+        assert self._lock is not None
+        offer = Offer(7, *self.listening.getsockname())
+        for heard, said in ((TakeOver, offer), (Ready, Yours([])), (Serving, None)):
+            if heard is self._last:
+                break
+            assert isinstance(await talk.hear(), heard)
+            if isinstance(said, Yours):
+                self._mark.begin(("r1.1",))
+            if said is not None:
+                await talk.say(said, [self._lock, self.listening.fileno()] * (said is offer))
+
+
+@pytest.mark.parametrize("before", [Ready, Serving])
+async def test_one_that_dies_while_it_hands_over_is_outlived(
+    catalog: Catalog,
+    folder: Folder,
+    setup: Setup,
+    before: type[Message],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other, is_alone = Other(folder, before), Store.is_alone
+
+    def goes_last(store: Store) -> bool:
+        """The system closes one thing after the other."""
+        alone = is_alone(store)
+        other.die()
+        return alone
+
+    monkeypatch.setattr(Store, "is_alone", goes_last)
+    async with other.open(), AsyncExitStack() as stack:
+        starts = running(catalog, server(), folder, setup.secrets, take_over=True)
+        gateway = await stack.enter_async_context(starts)
+
+        assert urlsplit(gateway.address).port == other.listening.getsockname()[1]
+        assert await status(gateway.address) == 200
+        await asyncio.wait_for(gateway.others.follow(print), MOST_S)
+        with pytest.raises(InUse):
+            lock(folder.database)
+
+
+@pytest.mark.parametrize("before", [Ready, Serving])
+async def test_one_that_breaks_off_but_lives_is_left_alone(
+    catalog: Catalog,
+    folder: Folder,
+    setup: Setup,
+    before: type[Message],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fairlead.app.handover.LET_GO_S", A_WHILE_S)
+    other = Other(folder, before)
+    async with other.open():
+        with pytest.raises(Gone, match="it broke off"):
+            async with running(catalog, server(), folder, setup.secrets, take_over=True):
+                pass
+        with pytest.raises(InUse):
+            lock(folder.database)
 
 
 async def test_one_that_ends_may_be_followed_to_the_last(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from servers.canned import OPENAI
+from servers.doorway import doorway
 from servers.gateway import TAKE_OVER, Gateway, create_key, fairlead, gateway
 from servers.plain import CHAT, ask, request, streaming
 from servers.scripted import Gate, Scripted, reply, scripted, stream
@@ -235,6 +236,52 @@ def test_the_new_one_killed_the_next_start_leaves_the_old_one_its_attempts(
     until(lambda: not list(third.data.glob("draining-*")))
     assert processes.bases() == ["lease_expired_max", "provider_usage"]
     processes.balanced()
+
+
+@pytest.mark.parametrize("word", ["Offer", "Ready", "Yours", "Serving"])
+def test_the_old_one_killed_in_the_middle_of_it_the_new_one_serves(
+    processes: Processes, up: Scripted, word: str
+) -> None:
+    up.on("small", stream(*FRAMES[:4], Gate()), OPENAI["text"])
+    key = create_key(processes.folder / "data", "team", "--budget-day", "9")
+    old = processes.start()
+    with (
+        streaming(old.address, "small", key) as running,
+        doorway(old.data / "handover.sock", word, "old") as between,
+    ):
+        assert running.read1()
+        new = processes.start(TAKE_OVER)
+    assert (between.said[-1], old.process.wait(MOST_S)) == (word, -signal.SIGKILL)
+
+    assert new.address == old.address
+    assert ask(new.address, "small", key=key).status == 200
+    until(lambda: processes.bases() == ["lease_expired_max", "provider_usage"])
+    until(lambda: not list(new.data.glob("draining-*")))
+    processes.balanced()
+
+
+@pytest.mark.parametrize("word", ["TakeOver", "Offer", "Ready", "Yours"])
+def test_the_new_one_killed_in_the_middle_of_it_the_old_one_serves(
+    processes: Processes, up: Scripted, word: str
+) -> None:
+    gate = Gate()
+    up.on("small", stream(*FRAMES[:4], gate, *FRAMES[4:]), OPENAI["text"])
+    key = create_key(processes.folder / "data", "team", "--budget-day", "9")
+    old = processes.start()
+    with streaming(old.address, "small", key) as running:
+        began = running.read1()
+        with (
+            doorway(old.data / "handover.sock", word, "new") as between,
+            pytest.raises(AssertionError, match="did not print"),
+        ):
+            processes.start(TAKE_OVER)
+        assert between.said[-1] == word
+        until(lambda: not list(old.data.glob("draining-*")))
+        assert ask(old.address, "small", key=key).status == 200
+        gate.open()
+        assert (began + running.read()).endswith(b"data: [DONE]\n\n")
+    processes.balanced()
+    assert processes.bases() == ["provider_usage"] * 2
 
 
 def test_one_that_stops_can_be_followed(processes: Processes, up: Scripted) -> None:

@@ -63,6 +63,30 @@ def test_withdrawn_it_is_gone(tmp_path: Path, mark: Mark) -> None:
     assert [each.attempt_ids for each in found(tmp_path)] == [("a.2",)]
 
 
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, mark: Mark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def full(descriptor: int, text: bytes) -> int:
+        return write(descriptor, text[: len(text) // 2])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            mark.begin(("a.1",))
+    assert list(tmp_path.iterdir()) == []
+
+    mark.begin(("a.1",))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            mark.add("b.1")
+    mark.add("c.1")
+    (seen,) = found(tmp_path)
+    assert {"a.1", "c.1"} <= set(seen.attempt_ids)
+
+
 def test_there_may_be_several(tmp_path: Path, mark: Mark) -> None:
     other = Mark(tmp_path)
     mark.begin(("a.1",))

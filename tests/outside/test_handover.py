@@ -14,6 +14,7 @@ import pytest
 from fairlead.outside.handover import (
     Borrow,
     Door,
+    Gone,
     Lent,
     Link,
     Offer,
@@ -46,6 +47,12 @@ async def nothing(talk: Talk) -> None:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "handover.sock"
+
+
+@pytest.fixture
+def short() -> float:
+    """Patience that does not last."""
+    return 0.05
 
 
 def deep(tmp_path: Path) -> Path:
@@ -157,6 +164,47 @@ async def test_nonsense_is_no_message(path: Path, said: bytes) -> None:
             writer.write(said)
             writer.write_eof()
             assert await heard is None
+
+
+async def test_who_is_heard_no_more_is_told_so(path: Path, short: float) -> None:
+    """Or both would serve: one because it said so, the other because it did not hear it."""
+    heard = asyncio.get_running_loop().create_future()
+    kept = asyncio.Event()
+
+    async def meet(talk: Talk) -> None:
+        heard.set_result(await talk.hear(short))
+        await kept.wait()
+
+    async with door(path, meet):
+        link = await to_thread(Link.to, path)
+        assert link is not None
+        with closing(link):
+            assert await heard is None
+            with pytest.raises(Gone, match="does not hand over"):
+                await to_thread(link.say, Serving())
+        kept.set()
+
+
+async def test_what_was_said_in_time_is_heard_by_one_that_was_stopped(
+    path: Path, short: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    heard = loop.create_future()
+
+    def stopped(link: Link, until_s: float) -> None:
+        link.say(Serving())
+        while loop.time() < until_s:
+            pass
+
+    async def meet(talk: Talk) -> None:
+        loop.call_soon(stopped, link, loop.time() + 2 * short)
+        heard.set_result(await talk.hear(short))
+
+    async with door(path, meet):
+        link = Link.to(path)
+        assert link is not None
+        with closing(link):
+            assert await heard == Serving()
 
 
 async def test_a_door_comes_back_in_the_place_of_one_whose_process_died(path: Path) -> None:

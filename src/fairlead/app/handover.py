@@ -10,9 +10,8 @@ from logging import getLogger
 from socket import socket
 from time import monotonic, time
 
-from fairlead.outside import drains
+from fairlead.outside import database, drains
 from fairlead.outside.config.settings import Listen
-from fairlead.outside.database import is_served
 from fairlead.outside.drains import Mark
 from fairlead.outside.folder import Folder
 from fairlead.outside.handover import (
@@ -21,6 +20,7 @@ from fairlead.outside.handover import (
     Gone,
     Lent,
     Link,
+    NotNow,
     Offer,
     Ready,
     Refused,
@@ -38,9 +38,15 @@ from fairlead.types.errors import OurError, OverBudget, Overloaded
 
 log = getLogger("fairlead")
 
+MUTE = "another server is using {}, and takes no other in its place: stop that one first"
 AGAIN_S = 0.02
 """The one that serves may be about to change."""
 GIVE_UP_S = 10.0
+WAITS_S = 8.0
+"""For the other one to serve, once all is its own. Requests wait meanwhile, as long as GIVE_UP_S,
+so none of them need fail."""
+LET_GO_S = 1.0
+"""The system takes its time to close what a dead process had open."""
 LOOK_S = 0.25
 
 
@@ -85,13 +91,18 @@ class Place:
     # As the ledger sees the process that serves, once that is another.
 
     def note(self, attempt_id: str) -> None:
-        self._mark.add(attempt_id)
+        try:
+            self._mark.add(attempt_id)
+        except OSError as error:
+            why = f"records cannot be stored now: {error.strerror}"
+            raise Overloaded(why, retry_after_s=1) from error
 
     async def ask(self, wanted: Wanted) -> None:
         until_s = monotonic() + GIVE_UP_S
         wish = Borrow(*(getattr(wanted, name) for name in Borrow.__struct_fields__))
-        while self._lends and monotonic() < until_s:
-            answer = await asked(self._folder.door, wish)
+        while monotonic() < until_s:
+            # It may be we who serve, again.
+            answer = await asked(self._folder.door, wish) if self._lends else self._lent(wish)
             if isinstance(answer, Lent):
                 return
             if isinstance(answer, Refused):
@@ -140,17 +151,20 @@ class Place:
             self._ledger.lend(self)
             await self._store.flush()
             await talk.say(Yours(self._state.limits.levels()))
-            if isinstance(await talk.hear(), Serving):
+            if isinstance(await talk.hear(WAITS_S), Serving):
                 await self._listener.hand_over()
                 self._store.unlock()
                 self.given.set()
-        except (OSError, OurError):
-            return  # the other one hears nothing more, and gives up
+        except (OSError, OurError) as error:
+            with suppress(OSError):
+                why = (error.strerror or "") if isinstance(error, OSError) else error.message
+                await talk.say(Refused(why, None))
         finally:
             if not self.given.is_set():
                 self._lends = False
                 self._ledger.lend(None)
-                self._mark.withdraw()
+                with suppress(OSError):
+                    self._mark.withdraw()
                 await self.open()  # the other one may have put its door there
 
 
@@ -202,11 +216,13 @@ class Others:
 class Before:
     """As seen by the next process: the one that serves, of which it takes the place."""
 
-    def __init__(self, link: Link | None = None, offer: Offer | None = None) -> None:
+    def __init__(
+        self, link: Link | None = None, offer: Offer | None = None, lock: int | None = None
+    ) -> None:
         """None: nobody serves."""
         self._link = link
         self._offer = offer
-        self.lock: int | None = None
+        self.lock = lock
         self._sockets: list[socket] = []
         if link is not None:
             self.lock, self._sockets = link.taken()
@@ -214,18 +230,21 @@ class Before:
     @classmethod
     async def meet(cls, folder: Folder, stack: AsyncExitStack) -> "Before":
         """Raises OurError when it does not want to. One that is about to end, or has just begun,
-        is waited for."""
+        is waited for, and so is another that takes over from it."""
         until_s = monotonic() + GIVE_UP_S
-        while monotonic() < until_s:
+        while True:
             link = await to_thread(Link.to, folder.door)
-            if link is not None:
+            try:
+                if link is None:
+                    return cls(lock=database.lock(folder.database))
                 stack.callback(link.close)
-                with suppress(Gone):
-                    return cls(link, await to_thread(link.take_over))
-            elif not is_served(folder.database):
-                break
+                before = cls(link, await to_thread(link.take_over))
+                stack.callback(before.close)
+                return before
+            except (Gone, NotNow, database.InUse) as error:
+                if monotonic() > until_s:
+                    raise OurError(MUTE.format(folder.path)) if link is None else error from error
             await asyncio.sleep(AGAIN_S)
-        return cls()
 
     @property
     def process(self) -> int | None:
@@ -237,19 +256,38 @@ class Before:
             return []
         if listen in (Listen(listen.host, 0), Listen(self._offer.host, self._offer.port)):
             return self._sockets
-        for each in self._sockets:
-            each.close()
+        self.close()
         return []
 
-    async def hand_over(self) -> Yours | None:
-        """Returns once all that it holds is on disk. Raises OurError."""
+    def close(self) -> None:
+        for each in self._sockets:
+            each.close()
+
+    async def hand_over(self, store: Store) -> Yours | None:
+        """Returns once all that it holds is on disk; None: it is dead. Raises OurError."""
         if self._link is None:
             return None
-        await to_thread(self._link.say, Ready())
-        return await to_thread(self._link.hear, Yours)
+        try:
+            await to_thread(self._link.say, Ready())
+            return await to_thread(self._link.hear, Yours)
+        except Gone as gone:
+            await self._outlive(gone, store)
+            return None
 
-    async def is_over(self) -> None:
-        """It may stop listening."""
-        if self._link is not None:
+    async def is_over(self, store: Store) -> None:
+        """It may stop listening. Raises OurError."""
+        if self._link is None:
+            return
+        try:
             await to_thread(self._link.say, Serving())
-            self._link.close()
+        except Gone as gone:
+            await self._outlive(gone, store)
+
+    async def _outlive(self, gone: Gone, store: Store) -> None:
+        """Go on without it. Raises ``gone`` where it lives, and so goes on to serve."""
+        self._link = None
+        until_s = monotonic() + LET_GO_S
+        while not store.is_alone():
+            if monotonic() > until_s:
+                raise gone
+            await asyncio.sleep(AGAIN_S)

@@ -88,7 +88,7 @@ async def running(
         stack.push_async_callback(store.close)
         state = _state(catalog, folder, store, server.listen, stack)
         others = Others(folder, store, state)
-        recovered = others.recover(await before.hand_over())
+        recovered = others.recover(await before.hand_over(store))
         upstream = HttpUpstream(USER_AGENT)
         stack.push_async_callback(upstream.close)
         dispatch = Dispatch(state, upstream, Signers(env, loop.time).sign, random.random)
@@ -110,9 +110,7 @@ async def running(
         stack.push_async_callback(listener.stop, server.drain_s, server.drain_delay_s, cut)
         if log is not None:
             listener.load.tell = _warning(log)
-        address = await _listen(listener, server.listen, before.sockets_for(server.listen))
-        await place.open()
-        await before.is_over()
+        address = await _opened(listener, place, before, store, server.listen)
         yield Running(
             address=f"http://{address}",
             state=state,
@@ -147,7 +145,19 @@ def _warning(log: Log) -> Callable[[str], None]:
     return lambda line: log.note("warning", line, int(time() * 1000))
 
 
-async def _listen(listener: Listener, at: Listen, sockets: Sequence[socket]) -> str:
+async def _opened(
+    listener: Listener, place: Place, before: Before, store: Store, at: Listen
+) -> str:
+    """The address. What may fail comes first; a socket that the other one has as well is listened
+    on when that one has heard of it, and who connects meanwhile is in its queue."""
+    sockets = before.sockets_for(at)
+    address = "" if sockets else await _listen(listener, at)
+    await before.is_over(store)
+    await place.open()
+    return address or await _listen(listener, at, sockets)
+
+
+async def _listen(listener: Listener, at: Listen, sockets: Sequence[socket] = ()) -> str:
     """The address with the port that was taken. Raises OSError with the address as its file."""
     try:
         return _written(*await listener.start(at.host, at.port, sockets))

@@ -15,6 +15,11 @@ PAGE_BYTES = 8192
 CHECKPOINT_PAGES = 4000
 """32 MB of log between checkpoints: fewer pauses than SQLite's 4 MB."""
 
+
+class InUse(OurError):
+    """Another process is the one server of this database."""
+
+
 MIGRATION_TABLE = """
 CREATE TABLE IF NOT EXISTS migrations (
   number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL
@@ -86,32 +91,18 @@ def _apply(connection: sqlite3.Connection, migration: Migration, applied: str | 
     connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", row)
 
 
-def is_served(path: Path) -> bool:
-    """Whether a process has the lock."""
-    try:
-        descriptor = os.open(f"{path}.lock", os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def lock(path: Path) -> int:
     """Become the one server of this database, until the returned descriptor is closed.
 
-    Raises OurError when another process is: two would settle each other's open attempts.
+    Raises InUse when another process is: two would settle each other's open attempts.
     """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise OurError(
+        raise InUse(
             f"another server is using {path}; `fairlead serve --take-over` takes its place"
         ) from None
     return descriptor

@@ -3,6 +3,7 @@
 Each holds a lock on its own for as long as it lives, however it dies; the system lets go of it.
 """
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -29,15 +30,22 @@ class Mark:
         self._path = folder
 
     def begin(self, attempt_ids: tuple[str, ...]) -> None:
-        """From now on these are ours. The file is whole and locked before it can be seen."""
+        """From now on these are ours. The file is whole and locked before it can be seen. Raises
+        OSError."""
         name = f"{os.getpid()}-{token_hex(4)}"
         made, self._path = self._folder / f".{name}", self._folder / f"{BEGINNING}{name}"
         self._file = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, MODE)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._write(attempt_ids)
-        made.rename(self._path)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._write(attempt_ids)
+            made.rename(self._path)
+        except OSError:
+            made.unlink(missing_ok=True)
+            self.close()
+            raise
 
     def add(self, attempt_id: str) -> None:
+        """Raises OSError."""
         self._write((attempt_id,))
 
     def withdraw(self) -> None:
@@ -54,7 +62,10 @@ class Mark:
 
     def _write(self, attempt_ids: tuple[str, ...]) -> None:
         if self._file is not None:
-            os.write(self._file, "".join(f"{each}\n" for each in attempt_ids).encode())
+            # A line of its own, whatever there was room for before.
+            names = "".join(f"\n{each}\n" for each in attempt_ids).encode()
+            if os.write(self._file, names) < len(names):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def found(folder: Path) -> list[Found]:

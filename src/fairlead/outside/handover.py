@@ -7,8 +7,9 @@
                 <-      Yours, once all that it holds is on disk
     Serving     ->      (listens no more, finishes what it has)
 
-Either may die at any point: until ``Serving`` the one that serves goes on doing so. Later the one
-that has handed over asks whoever serves by then: Borrow, and Lent or Refused.
+Either may die at any point: until ``Serving`` the one that serves goes on doing so, and if that one
+is dead the next one does. Later the one that has handed over asks whoever serves by then: Borrow,
+and Lent or Refused.
 """
 
 import asyncio
@@ -88,6 +89,10 @@ class Gone(OurError):
     """The other one ended in the middle of it."""
 
 
+class NotNow(OurError):
+    """The other one does not want to."""
+
+
 encode = msgspec.json.Encoder().encode
 
 
@@ -98,25 +103,39 @@ class Talk:
         self._reader = reader
         self._writer = writer
 
-    async def hear(self) -> Message | None:
-        """None: the other one is gone, or makes no sense."""
+    async def hear(self, patience_s: float = PATIENCE_S) -> Message | None:
+        """None: the other one is gone, says nothing for too long, or makes no sense. It can say
+        nothing more then, so that it knows as well as we do whether it was heard."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                return decoded(await self._reader.readline())
-        except (OSError, ValueError, msgspec.DecodeError, TimeoutError):
+            try:
+                async with asyncio.timeout(patience_s):
+                    line = await self._reader.readline()
+            except TimeoutError:
+                with suppress(OSError), self._socket() as connection:  # the other one has left
+                    connection.shutdown(socket.SHUT_RD)
+                # What it said in time: our own process may have been stopped meanwhile.
+                line = await self._reader.readline()
+            return decoded(line)
+        except (OSError, ValueError, msgspec.DecodeError):
             return None
 
     async def say(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Raises OSError."""
         line = encode(message) + b"\n"
+        if self._writer.is_closing():
+            raise ConnectionResetError
         if descriptors:
             # Nothing waits to be written, so the socket takes a line at once.
-            same = socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno()))
-            with closing(same):
-                socket.send_fds(same, [line], list(descriptors))
+            with self._socket() as connection:
+                socket.send_fds(connection, [line], list(descriptors))
         else:
             self._writer.write(line)
-            await self._writer.drain()
+            async with asyncio.timeout(PATIENCE_S):
+                await self._writer.drain()
+
+    def _socket(self) -> socket.socket:
+        """The same one once more; the loop's own cannot do all."""
+        return socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno()))
 
 
 class Door:
@@ -203,6 +222,9 @@ class Link:
         except (FileNotFoundError, ConnectionRefusedError):
             connection.close()
             return None
+        except OSError as error:
+            connection.close()
+            raise OSError(error.errno, error.strerror, str(path)) from error
         return cls(connection)
 
     def take_over(self) -> Offer:
@@ -210,19 +232,21 @@ class Link:
         return self.hear(Offer)
 
     def taken(self) -> tuple[int, list[socket.socket]]:
-        """The lock and the sockets, which are the caller's from now on."""
+        """The lock and the sockets, which are the caller's from now on. Raises OurError."""
+        if not self._descriptors:
+            raise OurError(FAILED.format("it sent no sockets"))
         (lock, *sockets), self._descriptors = self._descriptors, []
         return lock, [socket.socket(fileno=each) for each in sockets]
 
     def say(self, message: Message) -> None:
-        """Raises Gone."""
+        """Raises Gone: then it was not heard, and never will be."""
         try:
             self._connection.sendall(encode(message) + b"\n")
         except OSError as error:
-            raise Gone(FAILED.format(error)) from error
+            raise _gone(error) from error
 
     def hear(self, kind: type[Said]) -> Said:
-        """Raises OurError, and Gone."""
+        """Raises NotNow, Gone, and OurError for another message."""
         try:
             while b"\n" not in self._rest:
                 data, descriptors, _, _ = socket.recv_fds(
@@ -234,19 +258,28 @@ class Link:
                 self._rest += data
             line, _, self._rest = self._rest.partition(b"\n")
             message = decoded(line)
-        except (OSError, msgspec.DecodeError) as error:
-            raise Gone(FAILED.format(error)) from error
+        except OSError as error:
+            raise _gone(error) from error
+        except (ValueError, msgspec.DecodeError) as error:
+            raise OurError(FAILED.format(f"it makes no sense: {error}")) from error
         if isinstance(message, Refused):
-            raise OurError(FAILED.format(message.why))
+            raise NotNow(FAILED.format(message.why))
         if not isinstance(message, kind):
             raise OurError(FAILED.format(f"it says {type(message).__name__}"))
         return message
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # for who listens in another thread
         self._connection.close()
         for each in self._descriptors:
             os.close(each)
         self._descriptors = []
+
+
+def _gone(error: OSError) -> Gone:
+    silent = isinstance(error, TimeoutError)
+    return Gone(FAILED.format("it says nothing" if silent else "it broke off"))
 
 
 def decoded(line: bytes) -> Message:

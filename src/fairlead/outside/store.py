@@ -169,6 +169,16 @@ class Store:
             os.close(self.lock)
             self.lock = None
 
+    def is_alone(self) -> bool:
+        """Whether nobody else has the lock. One that we were given is the giver's as well for as
+        long as that lives, so this takes it anew; False: it is not ours any more."""
+        self.unlock()
+        try:
+            self.lock = database.lock(self.path)
+        except database.InUse:
+            return False
+        return True
+
     def _make_room(self) -> None:
         """For a row that nobody waits for."""
         if self._waiting >= self._max_rows:

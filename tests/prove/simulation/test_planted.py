@@ -255,6 +255,14 @@ def a_failure_is_kept(patch: Patch) -> None:
     patch.setattr(Recording, "take", take)
 
 
+def both_think_they_serve(patch: Patch) -> None:
+    patch.setattr(Store, "is_alone", lambda self: True)
+
+
+def who_is_left_gives_up(patch: Patch) -> None:
+    patch.setattr(Store, "is_alone", lambda self: False)
+
+
 FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     reserves_count_for_nothing: ("the ledger knows what is left", "spent and reserved stay"),
     a_settle_runs_twice: ("an attempt settles once",),
@@ -283,6 +291,8 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     who_leaves_is_forgotten: ("who leaves is expected back",),
     a_key_is_everybodys: ("only who comes while it is answered",),
     a_failure_is_kept: ("the text is whole", "one terminal frame"),
+    both_think_they_serve: ("one process serves",),
+    who_is_left_gives_up: ("who is left serves",),
     # Both were real.
     who_leaves_pays_for_a_refusal: ("a refusal costs nothing",),
     the_clock_makes_forget_what_is_held: ("the ledger knows what is left",),
