@@ -4,7 +4,9 @@ longer than its limit, and who behaves does not notice.
 Callers who behave are timed alone, and then beside hundreds who hold connections as long as they
 can: silent, with half a head or body, byte by byte, or not reading a stream that has no end. Then
 every message that is not HTTP, or two kinds of it at once, is sent whole and cut at random bytes.
-In or behind each lies a request that the endpoint must never see: its own log says so.
+In or behind each lies a request that the endpoint must never see: its own log says so. At last come
+requests that are HTTP, to a gateway with keys whose endpoints never fail. Every refusal has to say
+what it is, which request it is of and whether to come again, in the dialect that was spoken.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from random import Random
 
 import uvloop
 
+from prove.refused import answers, tortured
 from prove.slow import Endless, Slow, kinds
 from prove.traffic import Callers, Upstream, Watched, pin, pinned_here, request, serving
 from servers.gateway import Gateway, gateway
@@ -50,10 +53,14 @@ class Length:
     grace_s: float | None = None
     endless_s: float = 0.0
     """Between two pieces of a stream without end."""
+    share: float = 0.02
+    """Of all that can be wrong in a request that is HTTP."""
+    damaged: int = 100
+    """Such requests that are damaged at random."""
 
 
 SHORT = Length(1.0, 0.5, 60, 200, QUICK)
-LONG = Length(30.0, 60.0, 500, 20_000, DEFAULTS, GRACE_S, 0.1)
+LONG = Length(30.0, 60.0, 500, 20_000, DEFAULTS, GRACE_S, 0.1, share=0.6, damaged=10_000)
 
 
 @dataclass
@@ -68,6 +75,10 @@ class Hostile:
     """Answers of 500 and more."""
     silent: int = 0
     """Neither answered nor closed."""
+    refused: int = 0
+    """Refusals that came whole."""
+    incomplete: int = 0
+    """Of these, how many lack what each must have."""
     which: set[str] = field(default_factory=set)
 
 
@@ -115,6 +126,10 @@ async def _hostile(port: int, cases: Iterable[tuple[str, Case]], whole: bool) ->
         for name, case in waiting:
             answer = await _say(port, case.pieces)
             statuses = [int(part[2:5]) for part in (answer or b"").split(b"HTTP/1.")[1:]]
+            refusals = [one for one in answers(answer or b"") if one.ended and one.status >= 400]
+            incomplete = sum(bool(one.lacks) or not one.is_in(False) for one in refusals)
+            found.refused += len(refusals)
+            found.incomplete += incomplete
             found.sent += 1
             found.silent += answer is None
             found.ours += any(status >= 500 for status in statuses)
@@ -123,7 +138,7 @@ async def _hostile(port: int, cases: Iterable[tuple[str, Case]], whole: bool) ->
             accepted = statuses.count(200) > case.statuses.count(200)
             found.answered_wrongly += wrong
             found.accepted_wrongly += accepted
-            if wrong or accepted or answer is None:
+            if wrong or accepted or incomplete or answer is None:
                 found.which.add(name)
 
     await asyncio.gather(*(one() for _ in range(AT_ONCE)))
@@ -163,6 +178,8 @@ async def _measure(
         "slow_clients": slow.came.total(),
         "all_closed_in_time": not slow.late.total() and slow.closed == slow.came,
         "left_open": whole.silent + cut.silent,
+        "refused": whole.refused + cut.refused,
+        "incomplete": whole.incomplete + cut.incomplete,
         "p99_alone_ms": alone_ms,
         "p99_ms": beside_ms,
         "p99_ratio": round(beside_ms / alone_ms, 2),
@@ -192,11 +209,36 @@ async def _run(length: Length, folder: Path) -> dict[str, object]:
     return found
 
 
+def _with_torture(found: dict[str, object], length: Length, folder: Path) -> dict[str, object]:
+    """The same figures, with those of the requests that are HTTP."""
+    refused = tortured(folder, length.share, length.damaged)
+    for trouble, asked in refused.which.items():
+        print(f"edge: {trouble}: {asked}"[:2000], file=sys.stderr, flush=True)
+    more = {
+        "hostile_requests": refused.sent,
+        "our_errors": refused.ours,
+        "refused": sum(n for status, n in refused.statuses.items() if status >= 400),
+        "incomplete": refused.incomplete.total(),
+    }
+    added = {name: count + int(str(found[name])) for name, count in more.items()}
+    return {
+        **{name: added.get(name, figure) for name, figure in found.items()},
+        "unanswered": refused.unanswered,
+        "let_in": refused.let_in,
+        "injected": refused.injected,
+        "sound_refused": refused.sound_refused,
+    }
+
+
 def prove(short: bool) -> dict[str, object]:
     """In the short form only what does not depend on speed decides."""
+    length = SHORT if short else LONG
     with tempfile.TemporaryDirectory() as folder, pinned_here(1):
-        found = uvloop.run(_run(SHORT if short else LONG, Path(folder)))
+        found = uvloop.run(_run(length, Path(folder)))
+    with tempfile.TemporaryDirectory() as folder:
+        found = _with_torture(found, length, Path(folder))
     none = ("accepted_wrongly", "answered_wrongly", "our_errors", "smuggled", "left_open", "failed")
+    none += ("incomplete", "unanswered", "let_in", "injected", "sound_refused")
     exact = found["all_closed_in_time"] and not any(found[name] for name in none)
     ratio, growth_mb = found["p99_ratio"], found["rss_growth_mb"]
     assert isinstance(ratio, float)
