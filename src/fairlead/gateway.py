@@ -5,7 +5,7 @@ gives a Plan; dispatch carries it out; its events are encoded in the caller's di
 tells ledger, health, journal, log and metrics what happened. Knows no HTTP server and no vendor.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, sleep
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -38,6 +38,8 @@ from fairlead.types.facts import Exchanged, Fact, Refused, Sink
 MAX_NAME = 200
 """Characters of a caller's own words (workflow, step) that are put on record, and of a model's
 name: no name that exists is longer, and messages and hints repeat it."""
+LONG_BODY = 4 << 20
+"""To read more bytes takes a while, and to write them anew does: others are served in between."""
 CUT = "the gateway shuts down"
 """What a task is cancelled with (``Task.cancel(msg)``) when that is why."""
 
@@ -79,6 +81,8 @@ class Gateway:
         try:
             known.caller = self.identify(call)
             known.request = _narrowed(dialect.parse_request(call.body, call.headers), call)
+            if len(call.body) > LONG_BODY:
+                await sleep(0)
             view = self._state.view(known.caller, call.arrived_s, call.at_ms)
             known.considered = consider(known.request, known.caller, view)
             if known.request.operation == "count" and known.considered.plan is None:

@@ -119,6 +119,15 @@ COUNT = {"operation": "count", "dialect": "anthropic_messages"}
             ("dialect", "annotation, file cannot cross from openai_chat to anthropic_messages"),
             id="foreign-parts-do-not-cross",
         ),
+        pytest.param(
+            ANTHROPIC,
+            asking(Foreign("x" * 300, {})),
+            (
+                "dialect",
+                f"{'x' * 200}... cannot cross from openai_chat to anthropic_messages",
+            ),
+            id="a-long-word-is-not-repeated-for-every-endpoint",
+        ),
         pytest.param(FLAGSHIP, asking(Foreign("file", {})), None, id="foreign-parts-at-home"),
         pytest.param(FLAGSHIP, asking(Image(data="aa")), None, id="sees-images"),
         pytest.param(

@@ -232,6 +232,15 @@ def test_a_tool_result_with_what_no_other_dialect_has_is_carried_whole() -> None
     )
 
 
+def test_a_result_within_a_result_is_not_looked_into() -> None:
+    """None has a place there, and each would be read as often as it is deep."""
+    result = {**RESULT, "content": [{"type": "tool_result", "content": [{"type": 5}]}]}
+
+    assert parse(**block(**result)).messages == (
+        Message("user", (Foreign("tool_result.tool_result", result),)),
+    )
+
+
 def test_tool_results_stand_in_messages_of_their_own() -> None:
     content = [
         {**RESULT, "content": "a"},

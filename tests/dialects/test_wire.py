@@ -36,6 +36,14 @@ def test_splice_keeps_the_bytes_of_every_other_value(
     assert wire.splice(body, changes, remove) == expected
 
 
+def test_a_request_has_as_many_fields_as_any_vendor_could_know() -> None:
+    body = {str(number): number for number in range(wire.MOST_MEMBERS)}
+
+    assert len(wire.members_of_request(msgspec.json.encode(body))) == wire.MOST_MEMBERS
+    with pytest.raises(BadRequest, match="more than 1,000 fields"):
+        wire.members_of_request(msgspec.json.encode(body | {"more": 1}))
+
+
 def test_splice_without_changes_gives_the_same_object() -> None:
     body = b'{"a": 1}'
 

@@ -100,3 +100,38 @@ async def test_a_zero_that_was_reported_at_the_end_stays_zero(up: Scripted, tmp_
 
     [one] = served.exchanged()[0].attempts
     assert (one.usage, one.cost_nano_usd, one.basis) == (Usage(), 0, "provider_zero")
+
+
+async def test_what_is_left_behind_is_told_in_brief(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", canned.ANTHROPIC["text"])
+    strange = {f"{number:02}{'x' * 200}": 1 for number in range(90)}
+
+    async with serving(tmp_path, up, at(up, "a", "anthropic_messages")) as served:
+        got = await served.ask("a", **strange)
+
+    told = got.headers["x-fairlead-dropped"].split(",")
+    assert got.status == 200
+    assert told == [*[f"{number:02}{'x' * 98}" for number in range(40)], "and 50 more"]
+    assert list(served.exchanged()[0].dropped) == told
+
+
+def nested(depth: int) -> object:
+    schema: dict[str, object] = {}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+async def test_what_is_nested_too_deep_to_cross_is_the_callers_affair(
+    up: Scripted, tmp_path: Path
+) -> None:
+    up.on("a", canned.ANTHROPIC["text"])
+    can = frozenset({"json_schema", "system"})
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": nested(350)}}
+
+    async with serving(tmp_path, up, at(up, "a", "anthropic_messages", can=can)) as served:
+        got = await served.ask("a", response_format=form)
+
+    assert (got.status, got.json["error"]["code"]) == (400, "invalid_request")
+    assert "nested too deep" in got.json["error"]["message"]
+    assert up.seen == []

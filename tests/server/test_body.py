@@ -1,14 +1,19 @@
 """Bodies that are too large, too slow, cut off, compressed, or not what they should be."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fairlead.server.body import MAX_STRINGS, MAX_VALUES, count
 from fairlead.server.limits import Limits
 from fairlead.types.decision import Limits as KeyLimits
+from fairlead.types.facts import Refused
 from servers import canned
 from servers.inprocess import Served, at, serving
 from servers.scripted import Scripted
@@ -59,6 +64,21 @@ async def test_a_bad_body_is_refused_with_its_place(served: Served, case: str) -
     assert served.up.seen == []
 
 
+async def test_an_error_does_not_repeat_all_of_a_long_name(up: Scripted, tmp_path: Path) -> None:
+    name = b"fairlead." + b"x" * 20_000
+    body = ASK[:-1] + b',"metadata":{"%b":""}}' % name
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        got = await served.request("POST", "/v1/chat/completions", body)
+
+    assert got.status == 400
+    assert got.json["error"]["param"] == ("metadata." + name.decode())[:200]
+    assert len(got.json["error"]["message"]) < 8_010
+    [refused] = served.facts
+    assert isinstance(refused, Refused)
+    assert len(refused.message) < 8_010
+
+
 LARGE = ASK.replace(b"Hello.", b"x" * 4000)
 
 
@@ -81,7 +101,8 @@ async def test_a_body_that_does_not_say_its_length_is_read_to_the_limit(served: 
 
 MANY: Mapping[str, tuple[bytes, str]] = {
     "messages": (b",".join([b'{"role":"user","content":"a"}'] * 50_001), "strings"),
-    "lists": (b'{"role":"user","content":"a","x":[%b[]]}' % (b"[]," * 1_000_000), "lists"),
+    "lists": (b'{"role":"user","content":"a","x":[%b[]]}' % (b"[]," * 350_000), "values"),
+    "numbers": (b'{"role":"user","content":"a","x":[%b0]}' % (b"0," * 550_000), "values"),
 }
 
 
@@ -100,14 +121,65 @@ async def test_a_body_of_very_many_parts_is_not_even_parsed(
     assert served.up.seen == []
 
 
-async def test_a_long_text_is_no_body_of_many_parts(up: Scripted, tmp_path: Path) -> None:
-    """Such as JSON in a message: its quotes are escaped."""
-    body = ASK.replace(b"Hello.", b'{\\"a\\": \\"b\\"}, ' * 120_000)
+WORDS: Mapping[str, bytes] = {
+    "JSON": b'{\\"a\\": [\\"b\\", []]}, ',
+    "code": b"x[i] = {j: [k, l[m]]}\\n",
+    "backslashes": b"[C:\\\\x,]",
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+async def test_a_long_text_is_no_body_of_many_parts(
+    up: Scripted, tmp_path: Path, words: str
+) -> None:
+    """Whatever is in it: what looks like structure there is none."""
+    body = ASK.replace(b"Hello.", WORDS[words] * 260_000)
 
     async with serving(tmp_path, up, at(up, "a", context_tokens=10_000_000)) as served:
         got = await served.request("POST", "/v1/chat/completions", body)
 
     assert got.status == 200
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text('\\"[]{},nu'),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text('\\"[,'), inner),
+)
+
+
+def size(value: object) -> tuple[int, int]:
+    """Strings, and values in lists and objects, of which an empty one is another."""
+    if isinstance(value, str):
+        return 1, 0
+    if not isinstance(value, list | dict):
+        return 0, 0
+    inner = value.values() if isinstance(value, dict) else value
+    sizes = [size(each) for each in inner]
+    names = len(value) if isinstance(value, dict) else 0
+    return names + sum(s for s, _ in sizes), max(len(value), 1) + sum(v for _, v in sizes)
+
+
+@given(value=values, slice_bytes=st.integers(1, 40))
+async def test_strings_and_values_are_counted_however_a_body_is_cut(
+    value: object, slice_bytes: int
+) -> None:
+    assert await count(json.dumps(value).encode(), slice_bytes) == size(value)
+
+
+async def test_others_are_served_while_a_long_body_is_counted() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.ensure_future(others())
+    await count(b'["%b"]' % (b"x" * 9_000), slice_bytes=1_000)
+    other.cancel()
+
+    assert turns >= 9
 
 
 async def test_a_strangers_body_is_not_waited_for(up: Scripted, tmp_path: Path) -> None:
@@ -245,3 +317,38 @@ async def test_who_waits_to_send_too_much_is_told_no_at_once(served: Served) -> 
     answer = await served.raw(served.head(LARGE, expect="100-continue"))
 
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def property_of(number: int) -> tuple[str, dict[str, object]]:
+    words = {"type": "string", "description": "What it is, if {known}.", "enum": ["a", "b"]}
+    return f"property_{number}", words
+
+
+async def test_a_million_tokens_of_conversation_are_within_the_limits() -> None:
+    """About four characters a token: code in 4,000 turns, and 200 tools with large schemas."""
+    code = 'def f(x):\n    return {"a": [x[i] for i in range(3)], "b": [[], {}]}\n' * 15
+    schema = {"type": "object", "properties": dict(map(property_of, range(40)))}
+    call = {"name": "f", "arguments": json.dumps({"path": ["a", "b"], "code": code})}
+    body = {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": code}]},
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "1", "type": "function", "function": call}],
+            },
+            {"role": "tool", "tool_call_id": "1", "content": code},
+            {"role": "assistant", "content": code},
+        ]
+        * 1_000,
+        "tools": [
+            {"type": "function", "function": {"name": f"f{number}", "parameters": schema}}
+            for number in range(200)
+        ],
+    }
+    written = json.dumps(body).encode()
+
+    strings, values = await count(written)
+
+    assert len(written) > 4_000_000
+    assert strings < 0.8 * MAX_STRINGS
+    assert values < 0.5 * MAX_VALUES

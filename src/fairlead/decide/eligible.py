@@ -28,6 +28,9 @@ LEAST_ANSWER_TOKENS = 256
 UNSTATED_MAX_OUTPUT = 32_768
 """Bound on an answer when neither the caller nor the catalogue states one."""
 
+MOST_TOLD = 200
+"""Characters of what cannot cross: a caller may make up the words, and every endpoint that is left
+out repeats them."""
 SLOWEST_TOKENS_PER_S = 0.1
 
 MODALITIES = frozenset({"image", "audio", "video", "pdf"})
@@ -145,7 +148,8 @@ def _uncrossable(request: Request) -> str:
     foreign = {
         part.kind for message in request.messages for part in message.parts if type(part) is Foreign
     }
-    return ", ".join((*request.bound, *sorted(foreign)))
+    kinds = ", ".join((*request.bound, *sorted(foreign)))
+    return kinds if len(kinds) <= MOST_TOLD else f"{kinds[:MOST_TOLD]}..."
 
 
 def _longest_tokens(request: Request, task: Task) -> int:

@@ -90,7 +90,7 @@ def parse_request(
     version = _version(headers)
     try:
         _ = body.isascii() or body.decode()  # msgspec looks at what it reads, and no further
-        names = wire.members(body)
+        names = wire.members_of_request(body)
         loose = [name for name in names if name not in READ and name not in BOUND]
         asked = _decoded(body, loose)
         messages = tuple(_messages(asked, loose, newer=version != VERSION))
@@ -217,13 +217,16 @@ def _check_newer(role: Role, parts: list[Part], where: str) -> None:
             raise BadRequest(f"{param}: no citations in a user's text.", param=param)
 
 
-def _parts(content: str | list[Raw], where: str) -> list[Part]:
+def _parts(
+    content: str | list[Raw], where: str, read: Callable[[Raw], Part] | None = None
+) -> list[Part]:
     if isinstance(content, str):
         return [Text(content)]
     parts: list[Part] = []
+    read = read or _part
     for raw in content:
         try:
-            parts.append(_part(raw))
+            parts.append(read(raw))
         except ValidationError as error:
             raise _located(error, f"{where}[{len(parts)}]") from error
     return parts
@@ -240,6 +243,12 @@ def _part(raw: Raw) -> Part:
             raise
         return _part_with_more(raw, kind)
     return PARTS[type(block)](block, raw)
+
+
+def _part_of_result(raw: Raw) -> Part:
+    """No result stands in another. To read one in the other would take time for each of them, as
+    long as all that is in it."""
+    return Foreign("tool_result", None) if KIND.decode(raw).type == "tool_result" else _part(raw)
 
 
 def _part_with_more(raw: Raw, kind: str) -> Part:
@@ -286,7 +295,7 @@ def _tool_use(block: ToolUseBlock, _: Raw) -> Part:
 
 
 def _tool_result(block: ToolResultBlock, raw: Raw) -> Part:
-    parts = _parts(block.content or [], ".content")
+    parts = _parts(block.content or [], ".content", _part_of_result)
     shared = tuple(part for part in parts if isinstance(part, Text | Image))
     if len(shared) < len(parts):
         kinds = {part.kind for part in parts if isinstance(part, Foreign)}

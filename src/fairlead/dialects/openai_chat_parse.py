@@ -161,6 +161,8 @@ BOUND: Mapping[str, tuple[Any, ...]] = {
     "moderation": (),
 }
 """Fields that change the answer and exist only here, with the values that ask for nothing."""
+LONGEST_NOTHING = 100
+"""Bytes of such a value, however it is spaced. What is longer asks for something."""
 
 LOOSE = frozenset({"seed", "user", "presence_penalty", "frequency_penalty"})
 """Declared for their types alone."""
@@ -174,7 +176,7 @@ def parse_request(body: bytes) -> Request:
     try:
         _ = body.isascii() or body.decode()  # msgspec looks at what it reads, and no further
         asked = _decoded(body)
-        bound, loose = _carried(wire.members(body))
+        bound, loose = _carried(wire.members_of_request(body))
     except wire.UNDECODABLE as error:
         raise _bad_request(error, body) from error
     messages = tuple(_messages(asked.messages, bound, loose))
@@ -246,10 +248,13 @@ def _carried(members: Mapping[str, Raw]) -> tuple[list[str], list[str]]:
     bound: list[str] = []
     loose: list[str] = []
     for name in members.keys() - READ:
-        value = msgspec.json.decode(members[name])
-        if value is None or value in BOUND.get(name, ()):
+        value = bytes(members[name])
+        if value == b"null":
             continue
-        (bound if name in BOUND else loose).append(name)
+        if name not in BOUND:
+            loose.append(name)
+        elif len(value) > LONGEST_NOTHING or msgspec.json.decode(value) not in BOUND[name]:
+            bound.append(name)
     return sorted(bound), sorted(loose)
 
 

@@ -41,6 +41,18 @@ def members(body: bytes) -> dict[str, msgspec.Raw]:
     return _MEMBERS.decode(body)
 
 
+MOST_MEMBERS = 1_000
+"""Vendors know some fifty. Each that is not known here is looked at, and told."""
+
+
+def members_of_request(body: bytes) -> dict[str, msgspec.Raw]:
+    """``members`` of a caller's body. Raises BadRequest too."""
+    found = _MEMBERS.decode(body)
+    if len(found) > MOST_MEMBERS:
+        raise BadRequest(f"The body has more than {MOST_MEMBERS:,} fields.")
+    return found
+
+
 def splice(body: bytes, changes: Mapping[str, Any], remove: Collection[str] = ()) -> bytes:
     """Change, add and remove top-level members; every other value keeps its exact bytes.
 

@@ -22,6 +22,8 @@ ABOUT_THE_ACCOUNT = {
 is wrong with it (FastAPI's 422 and llama.cpp's template errors do): only the caller reads that."""
 
 
+MOST_FIELDS, LONGEST_FIELD = 40, 100
+
 DIVERGED = "said something else than was said before"
 
 
@@ -41,6 +43,14 @@ def recorded(error: UpstreamError) -> str:
     if not error.quoted or error.failure in ABOUT_THE_ACCOUNT:
         return error.message
     return f"status {error.upstream_status}, {error.upstream_code or 'without a code'}"
+
+
+def in_brief(dropped: tuple[str, ...]) -> tuple[str, ...]:
+    """Fields that were left behind, for a header and the record: a caller may make up any number of
+    names, and of any length."""
+    told = tuple([name[:LONGEST_FIELD] for name in dropped[:MOST_FIELDS]])
+    more = len(dropped) - len(told)
+    return (*told, f"and {more} more") if more else told
 
 
 def masked(error: UpstreamError, signed: Mapping[str, str]) -> UpstreamError:

@@ -14,7 +14,7 @@ from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Decoder, Dialect
 from fairlead.dialects.headroom import dry_for_s
 from fairlead.dispatch.errand import Errand
-from fairlead.dispatch.told import DIVERGED, Diverged, masked, recorded
+from fairlead.dispatch.told import DIVERGED, Diverged, in_brief, masked, recorded
 from fairlead.outside.upstream import Reply, Upstream
 from fairlead.outside.watchdog import Watchdog
 from fairlead.state import State
@@ -22,7 +22,7 @@ from fairlead.state.ledger import AT_ONCE, Hold
 from fairlead.types.catalog import Endpoint, Secret
 from fairlead.types.chat import Begin, End, Event, Passed, Request, Usage
 from fairlead.types.decision import Attempt
-from fairlead.types.errors import Failure, OurError, UpstreamError
+from fairlead.types.errors import BadRequest, Failure, OurError, UpstreamError
 from fairlead.types.facts import Attempted, Basis
 
 Sign = Callable[[Endpoint, Secret | None], Mapping[str, str]]
@@ -107,11 +107,15 @@ class Trial:
         if endpoint.name not in errand.plan.grant.endpoints:
             raise OurError(f"the plan names {endpoint.name}, which its grant does not allow")
         dialect, own = _spoken(request, endpoint)
-        rendered = dialect.render_request(request, endpoint, attempt.max_output_tokens)
+        try:
+            rendered = dialect.render_request(request, endpoint, attempt.max_output_tokens)
+        except RecursionError:
+            raise BadRequest("The body is nested too deep to be written anew.") from None
         try:
             await self._reserve()
             carried.by = attempt
-            carried.dropped = rendered.dropped + (() if own else request.loose)
+            dropped = rendered.dropped + (() if own else request.loose)
+            carried.dropped = in_brief(dropped) if dropped else dropped
             self._signed = self._sign(endpoint, attempt.secret)
             headers = {**rendered.headers, **self._signed}
             url = endpoint.base_url + rendered.path

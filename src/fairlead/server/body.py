@@ -8,11 +8,13 @@ from fairlead.server.limits import Limits
 from fairlead.types.errors import NotHttp, RequestTimeout, TooLarge, UnsupportedEncoding
 
 COUNTED_BYTES = 1 << 20
-"""Less cannot hold so much that it would matter."""
+"""Less cannot hold so much that it would matter. A longer one is counted in slices of this size,
+and others are served between two of them."""
 MAX_STRINGS = 200_000
 """A message has four or five."""
-MAX_BRACKETS = 1_000_000
-"""Those in a text count as well, as code has them."""
+MAX_VALUES = 500_000
+"""In lists and objects; an empty one counts twice. Token ids of a whole batch of embeddings are
+300,000: platform.openai.com/docs/api-reference/embeddings/create"""
 
 
 async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
@@ -39,7 +41,7 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
             return body
         body = await _pieces(request, limits)
         if len(body) > COUNTED_BYTES:
-            _count(body)
+            await count(body)
         return body
     except web.RequestPayloadError:
         raise NotHttp("the body ended before it was complete, or is not valid HTTP") from None
@@ -70,14 +72,32 @@ async def _pieces(request: web.BaseRequest, limits: Limits) -> bytes:
         pieces.append(piece)
 
 
-def _count(body: bytes) -> None:
-    """Text is quick to read, however long it is. A million messages of one word take seconds, in
-    which nobody else is served; no model takes them."""
-    strings = (body.count(b'"') - body.count(b'\\"')) // 2
-    if strings > MAX_STRINGS:
-        raise TooLarge(f"the body has more than {MAX_STRINGS:,} strings")
-    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
-        raise TooLarge(f"the body has more than {MAX_BRACKETS:,} lists and objects")
+async def count(body: bytes, slice_bytes: int = COUNTED_BYTES) -> tuple[int, int]:
+    """How many strings and values a body has. Raises TooLarge.
+
+    Text is quick to read, however long it is and whatever it holds, code or JSON. A million
+    messages of one word take seconds, in which nobody else is served; no model takes them.
+    """
+    quotes = values = start = 0
+    while start < len(body):
+        end = start + slice_bytes
+        piece = body[start:end]
+        if piece.endswith(b"\\") and (len(piece) - len(piece.rstrip(b"\\"))) % 2:
+            end += 1
+            piece = body[start:end]  # what is escaped belongs to it
+        start = end
+        if b"\\" in piece:
+            piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
+        in_text = quotes % 2
+        quotes += piece.count(b'"')
+        if quotes > 2 * MAX_STRINGS:
+            raise TooLarge(f"the body has more than {MAX_STRINGS:,} strings")
+        outside = b"".join(piece.split(b'"')[in_text::2])
+        values += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
+        if values > MAX_VALUES:
+            raise TooLarge(f"the body has more than {MAX_VALUES:,} values in lists and objects")
+        await asyncio.sleep(0)
+    return quotes // 2, values
 
 
 def _check_coding(coding: str | None) -> None:

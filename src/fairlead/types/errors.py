@@ -29,6 +29,9 @@ from enum import StrEnum
 
 from fairlead.types.facts import Attempted
 
+MOST_SAID, LONGEST_PARAM = 8_000, 200
+"""Characters. Names that a caller made up may be as long as a body, and go on record with it."""
+
 
 class Failure(StrEnum):
     """How an endpoint failed. What follows from each is data in ``decide.failover``."""
@@ -64,9 +67,11 @@ class GatewayError(Exception):
         retry_after_s: float | None = None,
         attempts: tuple[Attempted, ...] = (),
     ) -> None:
+        if len(message) > MOST_SAID:
+            message = f"{message[:MOST_SAID]}..."
         super().__init__(message)
         self.message = message
-        self.param = param
+        self.param = param[:LONGEST_PARAM] if param else param
         self.retry_after_s = retry_after_s
         self.attempts = attempts
 
