@@ -315,8 +315,8 @@ class Handing:
     async def _start(self) -> None:
         """A process begins where none serves."""
         process = self._process(None)
-        orphans = process.others.recover(None)
-        self.note("starts", f"process {process.number}, {orphans} orphans")
+        process.others.recover(None)
+        self.note("starts", f"process {process.number}, {process.others.orphans} orphans")
         await process.serve()
         self._begins(process.look_after, process=process)
 
@@ -327,21 +327,25 @@ class Handing:
         new = self._process(-1)
         self.note("takes over", f"process {new.number}")
         try:
-            orphans = await self._in_place_of(door, new)
+            await self._in_place_of(door, new)
         except (OurError, OSError) as error:
             # Whoever is left goes on, if it need not be waited for any longer.
-            left = new.dead or not door.owner.dead or not new.offered
-            must(left, "who is left serves", f"process {new.number}: {error}")
+            others = [one for one in self.alive if one is not new and one.has_lock]
+            must(
+                bool(new.dead or others or not new.offered),
+                "who is left serves",
+                f"process {new.number}: {error}",
+            )
             self.note("gives up", f"process {new.number}")
             await new.place.close()
             new.die()
             return
         if not new.dead:
-            self.note("has taken over", f"process {new.number}, {orphans} orphans")
+            self.note("has taken over", f"process {new.number}, {new.others.orphans} orphans")
             self._begins(new.look_after, process=new)
 
-    async def _in_place_of(self, door: Any, new: Process) -> int:
-        """As ``running`` does. Returns how many orphans there were."""
+    async def _in_place_of(self, door: Any, new: Process) -> None:
+        """As ``running`` does."""
         old: Process = door.owner
         ours, theirs = new.talk(old)
         self._begins(door.knocked, theirs, process=old)
@@ -354,15 +358,15 @@ class Handing:
         self._may_die(old)
         yours = await before.hand_over(new.store)
         self._may_die(old)
-        orphans = 0 if new.dead else new.others.recover(yours)
+        if not new.dead:
+            new.others.recover(yours)
         await asyncio.sleep(self.town.delay_s())
         if self.fate.happens(0.1):  # it hangs
             await asyncio.sleep(self.fate.between(WAITS_S - 1.0, GIVE_UP_S))
-        if not new.dead:
-            await before.is_over(new.store)
+        if not (new.dead or await before.is_over(new.store) or new.dead):
+            new.others.recover(None)
         if not new.dead:
             await new.serve()
-        return orphans
 
     def _may_die(self, process: Process) -> None:
         if self.fate.happens(0.1) and not process.dead:

@@ -176,17 +176,23 @@ class Others:
         self._store = store
         self._ledger = state.ledger
         self._limits = state.limits
+        self.orphans = 0
+        """Attempts that a killed process had left open when we started."""
 
-    def recover(self, yours: Yours | None) -> int:
+    def recover(self, yours: Yours | None) -> None:
         """At the start: take on what is ``yours`` to take on, and see ``Ledger.recover``. None: no
-        process served. Blocks."""
+        process serves, or it has died since. Raises OurError when we have begun ourselves.
+        Blocks."""
+        if self._ledger.open_attempts:
+            raise OurError("the process before this one died while this one began to serve")
         if yours is not None:
             self._limits.inherit(yours.limits)
         marks = drains.found(self._folder.path)
         alive = [each for mark in marks if mark.alive for each in mark.attempt_ids]
         dead = [each for mark in marks if not mark.alive for each in mark.attempt_ids]
         # Who was running before us has settled all other orphans, at its own start.
-        return self._ledger.recover(int(time() * 1000), alive, None if yours is None else dead)
+        known = None if yours is None else dead
+        self.orphans += self._ledger.recover(int(time() * 1000), alive, known)
 
     async def follow(self, say: Callable[[str], None]) -> None:
         """Count what they settle, and what they leave behind, until none is left."""
@@ -274,14 +280,17 @@ class Before:
             await self._outlive(gone, store)
             return None
 
-    async def is_over(self, store: Store) -> None:
-        """It may stop listening. Raises OurError."""
+    async def is_over(self, store: Store) -> bool:
+        """It may stop listening. False: it is dead, and may have served on until then. Raises
+        OurError."""
         if self._link is None:
-            return
+            return True
         try:
             await to_thread(self._link.say, Serving())
         except Gone as gone:
             await self._outlive(gone, store)
+            return False
+        return True
 
     async def _outlive(self, gone: Gone, store: Store) -> None:
         """Go on without it. Raises ``gone`` where it lives, and so goes on to serve."""

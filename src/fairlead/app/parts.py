@@ -88,7 +88,7 @@ async def running(
         stack.push_async_callback(store.close)
         state = _state(catalog, folder, store, server.listen, stack)
         others = Others(folder, store, state)
-        recovered = others.recover(await before.hand_over(store))
+        others.recover(await before.hand_over(store))
         upstream = HttpUpstream(USER_AGENT)
         stack.push_async_callback(upstream.close)
         dispatch = Dispatch(state, upstream, Signers(env, loop.time).sign, random.random)
@@ -110,14 +110,14 @@ async def running(
         stack.push_async_callback(listener.stop, server.drain_s, server.drain_delay_s, cut)
         if log is not None:
             listener.load.tell = _warning(log)
-        address = await _opened(listener, place, before, store, server.listen)
+        address = await _opened(listener, place, before, others, store, server.listen)
         yield Running(
             address=f"http://{address}",
             state=state,
             store=store,
             journal=journal,
             log=log,
-            recovered=recovered,
+            recovered=others.orphans,
             before=before.process,
             given=place.given,
             others=others,
@@ -146,13 +146,14 @@ def _warning(log: Log) -> Callable[[str], None]:
 
 
 async def _opened(
-    listener: Listener, place: Place, before: Before, store: Store, at: Listen
+    listener: Listener, place: Place, before: Before, others: Others, store: Store, at: Listen
 ) -> str:
     """The address. What may fail comes first; a socket that the other one has as well is listened
     on when that one has heard of it, and who connects meanwhile is in its queue."""
     sockets = before.sockets_for(at)
     address = "" if sockets else await _listen(listener, at)
-    await before.is_over(store)
+    if not await before.is_over(store):
+        others.recover(None)
     await place.open()
     return address or await _listen(listener, at, sockets)
 
