@@ -3,7 +3,9 @@
 import http.client
 import json
 import signal
+import socket
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -14,7 +16,15 @@ import pytest
 
 from servers.canned import OPENAI
 from servers.doorway import doorway
-from servers.gateway import TAKE_OVER, Gateway, create_key, fairlead, gateway
+from servers.gateway import (
+    PROGRAM,
+    TAKE_OVER,
+    Gateway,
+    create_key,
+    environment,
+    fairlead,
+    gateway,
+)
 from servers.plain import CHAT, ask, request, streaming
 from servers.scripted import Gate, Scripted, reply, scripted, stream
 from servers.setup import Setup
@@ -282,6 +292,24 @@ def test_the_new_one_killed_in_the_middle_of_it_the_old_one_serves(
         assert (began + running.read()).endswith(b"data: [DONE]\n\n")
     processes.balanced()
     assert processes.bases() == ["provider_usage"] * 2
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_waits_for_the_other_can_be_stopped(tmp_path: Path, told: signal.Signals) -> None:
+    words = ("serve", TAKE_OVER, "--data", str(tmp_path), "--listen", "127.0.0.1:0")
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.settimeout(MOST_S)
+        mute.bind(str(tmp_path / "handover.sock"))
+        mute.listen()
+        with subprocess.Popen(
+            [str(PROGRAM), *words], stdout=subprocess.PIPE, env=environment({}), text=True
+        ) as process:
+            knocked, _ = mute.accept()
+            with knocked:
+                process.send_signal(told)
+                said, _ = process.communicate(timeout=MOST_S)
+
+    assert (said, process.returncode) == ("stopped before it served\n", 0)
 
 
 def test_one_that_stops_can_be_followed(processes: Processes, up: Scripted) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import uvloop
@@ -53,43 +53,73 @@ def serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say
 
 async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say) -> None:
     told = _signals()
-    async with sources(serving) as source:
-        loaded = await source.load()
-        server = _server(serving, loaded.settings.server)
-        folder = Folder(Path(server.data))
-        async with (
-            _ended_last() as to_the_end,
-            running(
-                loaded.catalog, server, folder, serving.env, told.cut, serving.take_over
-            ) as gateway,
-        ):
-            started(loaded, gateway)
-            # What lives from here to the end need not be looked at by every collection.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*COLLECTED)
-            twice = serving.watched and server.log in ("stderr", "stdout")
-            noted = replace(gateway, log=None) if twice else gateway
-            upkeep = Upkeep(source, noted, loaded, say)
-            chores = [
-                asyncio.ensure_future(chore)
-                for chore in (
-                    upkeep.follow_file(),
-                    upkeep.follow_signal(told.again),
-                    upkeep.forget_daily(),
-                    upkeep.follow_others(),
-                    _then(gateway.given, told.stop),
-                    upkeep.forget_answers(),
+    async with AsyncExitStack() as stack:
+        try:
+            async with _broken_off_by(told.stop):
+                source = await stack.enter_async_context(sources(serving))
+                loaded = await source.load()
+                server = _server(serving, loaded.settings.server)
+                to_the_end = await stack.enter_async_context(_ended_last())
+                starts = running(
+                    *(loaded.catalog, server, Folder(Path(server.data)), serving.env),
+                    *(told.cut, serving.take_over),
                 )
-            ]
-            # A key that is revoked while answers finish opens nothing either.
-            to_the_end.append(asyncio.ensure_future(upkeep.follow_keys()))
-            await _until(told.stop, [*chores, *map(asyncio.shield, to_the_end)])
-            if gateway.given.is_set():
-                say("another process has taken over")
-            if count := gateway.in_flight():
-                requests = "1 request has" if count == 1 else f"{count} requests have"
-                say(f"stopping once {requests} ended; Ctrl-C cuts off what still runs")
+                gateway = await stack.enter_async_context(starts)
+        except BrokenOff:
+            say("stopped before it served")
+            return
+        started(loaded, gateway)
+        # What lives from here to the end need not be looked at by every collection.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECTED)
+        twice = serving.watched and server.log in ("stderr", "stdout")
+        noted = replace(gateway, log=None) if twice else gateway
+        upkeep = Upkeep(source, noted, loaded, say)
+        chores = [
+            asyncio.ensure_future(chore)
+            for chore in (
+                upkeep.follow_file(),
+                upkeep.follow_signal(told.again),
+                upkeep.forget_daily(),
+                upkeep.follow_others(),
+                _then(gateway.given, told.stop),
+                upkeep.forget_answers(),
+            )
+        ]
+        # A key that is revoked while answers finish opens nothing either.
+        to_the_end.append(asyncio.ensure_future(upkeep.follow_keys()))
+        await _until(told.stop, [*chores, *map(asyncio.shield, to_the_end)])
+        if gateway.given.is_set():
+            say("another process has taken over")
+        if count := gateway.in_flight():
+            requests = "1 request has" if count == 1 else f"{count} requests have"
+            say(f"stopping once {requests} ended; Ctrl-C cuts off what still runs")
+
+
+class BrokenOff(Exception):
+    pass
+
+
+@asynccontextmanager
+async def _broken_off_by(stop: asyncio.Event) -> AsyncGenerator[None]:
+    """What waits for another process, or for endpoints, stops at once. Raises BrokenOff."""
+    try:
+        async with asyncio.timeout(None) as limit:
+            watching = asyncio.ensure_future(_expire(limit, stop))
+            try:
+                yield
+            finally:
+                watching.cancel()
+    except TimeoutError as error:
+        if limit.expired():
+            raise BrokenOff from error
+        raise
+
+
+async def _expire(limit: asyncio.Timeout, stop: asyncio.Event) -> None:
+    await stop.wait()
+    limit.reschedule(asyncio.get_running_loop().time())
 
 
 @asynccontextmanager
