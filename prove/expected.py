@@ -68,8 +68,6 @@ class Expect:
     """How long it keeps the gateway busy, each time that it is asked."""
     begun: bool = False
     """The caller has seen content before it fails."""
-    all_said: bool = False
-    """The text was complete and its reason too, so it may count as the whole answer."""
     asks_s: float | None = None
     """How long it asks to stay away."""
     recovers: bool = False
@@ -153,18 +151,14 @@ def _anywhere(expect: Expect, paired: bool) -> Expected:
 def _begun(expect: Expect, paired: bool) -> Expected:
     """A text is gone on with: by the endpoint itself, once or twice, then by another."""
     classes = frozenset({"stream_broken", expect.or_failure} - {""})
-    if expect.all_said:
-        classes |= {""}
     if not expect.is_text:
         return Expected(BROKEN, classes, ONCE, NEVER, frozenset(), expect.takes_s)
     if paired:
         first = ONCE if expect.comes_last else range(1, 3)
         within_s = (expect.takes_s + PAUSE_S) * (first.stop - 1)
-        second = range(2) if expect.all_said else ONCE
-        return Expected(WHOLE, classes, first, second, frozenset(), within_s)
+        return Expected(WHOLE, classes, first, ONCE, frozenset(), within_s)
     within_s = (expect.takes_s + PAUSE_S) * 3
-    answers = BROKEN | WHOLE if expect.all_said else BROKEN
-    return Expected(answers, classes, range(1, 4), NEVER, frozenset(), within_s)
+    return Expected(BROKEN, classes, range(1, 4), NEVER, frozenset(), within_s)
 
 
 def _failed(expect: Expect, paired: bool) -> Expected:

@@ -258,12 +258,15 @@ FAULTS: tuple[Fault, ...] = (
         )
         for number in range(CUTS)
     ),
+    Fault("cut-terminal", "cut before the terminal", f.broken_before_terminal, WELL, None),
+    Fault("cut-finished", "cut after the finish reason", f.broken_after_reason, WELL, None),
     Fault(
-        "cut-terminal",
-        "cut before the terminal",
-        f.broken_before_terminal,
-        Expect("stream_broken", begun=True, all_said=True),
+        "cut-tool-terminal",
+        "cut before the terminal of a tool call",
+        f.tools_without_terminal,
+        WELL,
         None,
+        tools=True,
     ),
     Fault(
         "cut-tool",
@@ -283,13 +286,7 @@ FAULTS: tuple[Fault, ...] = (
         tools=True,
     ),
     Fault("eof", "ends cleanly, no terminal", f.ended_early, BROKEN, BAD),
-    Fault(
-        "eof-finished",
-        "finish reason, no terminal",
-        f.ended_without_terminal,
-        Expect("stream_broken", begun=True, all_said=True),
-        None,
-    ),
+    Fault("eof-finished", "finish reason, no terminal", f.ended_without_terminal, WELL, None),
     Fault(
         "no-reason",
         "terminal, no finish reason",
@@ -313,6 +310,13 @@ FAULTS: tuple[Fault, ...] = (
         f.stalled,
         Expect("stream_broken", STALL_S, begun=True, comes_last=True),
         Expect("silent", WHOLE_S),
+    ),
+    Fault(
+        "stall-finished",
+        "stops sending after the finish reason",
+        f.stalled_before_terminal,
+        Expect(takes_s=STALL_S),
+        None,
     ),
     Fault(
         "stall-alive",

@@ -227,6 +227,10 @@ def stalled(vendor: Vendor, streamed: bool) -> Answer:
     return (*_begun(vendor, streamed, 0.4), Gate())
 
 
+def stalled_before_terminal(vendor: Vendor, streamed: bool) -> Answer:
+    return (*stream(*vendor.text.frames[:-1])[:-1], Gate())
+
+
 def stalled_alive(vendor: Vendor, streamed: bool) -> Answer:
     """Begins to speak, and then pings for ever."""
     begin = stream(*vendor.text.frames[: vendor.opening + 4])[:-1]
@@ -286,6 +290,17 @@ def broken_before_content(vendor: Vendor, streamed: bool) -> Answer:
 def broken_before_terminal(vendor: Vendor, streamed: bool) -> Answer:
     """All is said, the finish reason too; only the terminal is missing, and the connection."""
     return (*vendor.answer(streamed)[:-2], End.CLOSE)
+
+
+def broken_after_reason(vendor: Vendor, streamed: bool) -> Answer:
+    """What it used is missing too, where that has a frame of its own."""
+    frames = vendor.text.frames
+    last = 1 - vendor.closing if vendor.dialect == "openai_chat" else -1
+    return (*stream(*frames[:last])[:-1], End.CLOSE)
+
+
+def tools_without_terminal(vendor: Vendor, streamed: bool) -> Answer:
+    return (*stream(*vendor.tools.frames[:-1])[:-1], End.CLOSE)
 
 
 def ended_early(vendor: Vendor, streamed: bool) -> Answer:

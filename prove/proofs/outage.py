@@ -34,7 +34,7 @@ LEAST_DEAD = 10
 """Five open a breaker, whatever the traffic, and others may be on their way. Only in the short
 form are there too few requests for that to be within the share."""
 BACK_S = 18.0
-FLAPPING_SHARE = 0.05
+FLAPPING_SHARE = 0.02
 """Attempts that fail at it for each request while it flaps, up and down together."""
 FLAPPING_BACK_S = 30.0
 AMPLIFICATION = 1.1

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct, field
 
+from fairlead.dispatch.told import UNTERMINATED
 from fairlead.types.decision import Attempt, Caller
 from fairlead.types.errors import Failure
 from fairlead.types.facts import Attempted, Exchanged, Fact, Refused
@@ -185,7 +186,9 @@ class Books:
         if exchange is None:
             must(not held.cost, "what was not sent costs nothing", f"{held}")
             return
-        if attempted.failure == "" and exchange.how in TRUE_WAYS:
+        # Its time was up once it had said why it ends, and not yet what it used.
+        untold = attempted.message == UNTERMINATED and attempted.basis == "partial_estimate"
+        if attempted.failure == "" and exchange.how in TRUE_WAYS and not untold:
             truth = self._prices(exchange)
             must(
                 truth == attempted.cost_nano_usd,

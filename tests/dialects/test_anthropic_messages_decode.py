@@ -243,8 +243,7 @@ def test_a_ping_amid_content_is_no_content() -> None:
         [START, TEXT, HI],
         [START],
         [START, TEXT, HI, CLOSE],
-        [START, TEXT, HI, CLOSE, STOP],
-        [START, TEXT, HI, CLOSE, STOP, LAST[:-1]],
+        [START, TEXT, HI, CLOSE, STOP[:-1]],
         [START, TEXT, HI, CLOSE, LAST],
         [START, TEXT, HI, CLOSE, stopped(None), LAST],
         [START, b"event: content_block_start\ndata: {not json}\n\n", STOP, LAST],
@@ -257,8 +256,7 @@ def test_a_ping_amid_content_is_no_content() -> None:
         "closed",
         "closed before content",
         "closed between blocks",
-        "a reason is no end",
-        "end cut",
+        "reason cut",
         "end without a reason",
         "end with an empty reason",
         "no JSON",
@@ -274,10 +272,21 @@ def test_without_one_it_is_broken(stream: list[bytes], relay: bool, at: Sequence
 
 @MODES
 def test_half_a_call_is_never_presented_as_whole(relay: bool) -> None:
-    """Whatever was cut off, no End follows."""
+    """Whatever was cut off before the reason why it ends, no End follows."""
     stream = wire("stream_tools")
-    for cut in range(stream.index(b"tool_use"), len(stream) - 1, 13):
+    told = stream.index(b"event: message_stop")
+    for cut in range(stream.index(b"tool_use"), told - 1, 13):
         assert failure_of(stream[:cut], relay=relay).failure is Failure.STREAM_BROKEN
+
+
+@MODES
+@pytest.mark.parametrize("case", ["stream_text", "stream_tools"])
+def test_once_its_reason_is_told_only_the_terminal_is_missing(case: str, relay: bool) -> None:
+    stream = wire(case)
+    told = stream.index(b"event: message_stop")
+    whole = decoded(stream, request=STREAM, relay=relay)
+    for cut in range(told, len(stream)):
+        assert decoded(stream[:cut], request=STREAM, relay=relay)[-1] == whole[-1]
 
 
 def test_a_reason_that_nobody_knows_is_relayed_but_not_translated() -> None:

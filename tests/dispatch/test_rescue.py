@@ -166,8 +166,7 @@ async def test_what_was_said_to_its_end_needs_nobody_else(
 ) -> None:
     """Its reason to end was told. Given the text to go on with, a model might well find more."""
     seen = Gate()
-    frames = FRAMES[dialect]
-    up.on("a", broken(dialect, len(frames) - 1, seen))
+    up.on("a", gave_up(dialect, len(FRAMES[dialect]) - 1, seen))
 
     async with serving(tmp_path, up, at(up, "a", dialect, can=can)) as served:
         got = await ask(served, seen, caller)
@@ -427,6 +426,24 @@ async def test_an_answer_longer_than_is_kept_is_not_gone_on_with(
 
     assert check_cut(got, "openai_chat", None).startswith("the answer broke off: ")
     assert len(up.seen) == 1
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_error_in_place_of_the_terminal_is_no_end(
+    up: Scripted, tmp_path: Path, dialect: str
+) -> None:
+    """A text that is gone on with was all said; where none is, an error is no end."""
+    seen, frames = Gate(), FRAMES[dialect]
+    begun = FIRST_TEXT[dialect]
+    last = b"".join([*frames[begun:-1], ERRORS[dialect]])
+    up.on("a", (*stream(*frames[:begun], seen, last)[:-1], End.CLOSE))
+
+    async with serving(tmp_path, up, at(up, "a", dialect), rescue=False) as served:
+        got = await ask(served, seen)
+
+    assert not got.whole
+    [one] = served.exchanged()[0].attempts
+    assert one.failure == "stream_broken"
 
 
 async def test_a_filters_verdict_is_told(up: Scripted, tmp_path: Path) -> None:

@@ -199,10 +199,9 @@ def _attempts(attempts: tuple[Attempted, ...], gap: int) -> Table:
 
 
 def _became(attempted: Attempted, done: str) -> Text:
-    if not attempted.failure:
-        return Text(done, "green")
     status = "" if attempted.status is None else f" ({attempted.status})"
-    text = Text(f"{attempted.failure}{status}", "red")
+    failed = Text(f"{attempted.failure}{status}", "red")
+    text = failed if attempted.failure else Text(done, "green")
     return text.append(f": {printable(attempted.message)}" if attempted.message else "", "dim")
 
 

@@ -89,6 +89,9 @@ class _Stream:
             return events
         if not self._began:
             raise bad_success(self._frames.rest)
+        if (end := self.ending()) is not None:
+            # Some servers close without ``message_stop``. The stop reason is the positive end.
+            return [*events, end]
         raise _broken("The endpoint's answer stopped before its end.")
 
     def reported(self) -> Usage | None:

@@ -25,6 +25,7 @@ is wrong with it (FastAPI's 422 and llama.cpp's template errors do): only the ca
 MOST_FIELDS, LONGEST_FIELD = 40, 100
 
 DIVERGED = "said something else than was said before"
+UNTERMINATED = "its stream ended without a terminal"
 
 
 class Diverged(Exception):

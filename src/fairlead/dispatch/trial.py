@@ -14,7 +14,14 @@ from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Decoder, Dialect
 from fairlead.dialects.headroom import dry_for_s
 from fairlead.dispatch.errand import Errand
-from fairlead.dispatch.told import DIVERGED, Diverged, in_brief, masked, recorded
+from fairlead.dispatch.told import (
+    DIVERGED,
+    UNTERMINATED,
+    Diverged,
+    in_brief,
+    masked,
+    recorded,
+)
 from fairlead.outside.upstream import Reply, Upstream
 from fairlead.outside.watchdog import Watchdog
 from fairlead.state import State
@@ -90,7 +97,7 @@ class Trial:
     _room = WINDOW
     _kept_out = False
     _why = ""
-    """Why it was given up, where nothing went wrong with it."""
+    """What is to be said of it, where it did not fail."""
 
     @property
     def over(self) -> bool:
@@ -153,15 +160,17 @@ class Trial:
         if not self._errand.request.stream:
             body = await self._reply.read(MAX_ANSWER_BYTES)
             self._watchdog.pause()
-            events = self._counted((*self._decoder.feed(body), *self._decoder.close()))
-            if self._end is None:
-                raise UpstreamError(Failure.STREAM_BROKEN, "the answer has no end")
-            return events
+            return self._last((*self._decoder.feed(body), *self._decoder.close()))
         if self._alive:
             self._watchdog.expect(self._attempt.endpoint.timeouts.stall_s)
         elif self._due_s is not None:
             self._watchdog.resume(self._due_s)
-        data = await self._reply.chunk()
+        try:
+            data = await self._reply.chunk()
+        except (UpstreamError, asyncio.CancelledError) as error:
+            if (end := self._ending(error)) is None:
+                raise
+            return self._counted((end,))
         self._due_s = self._watchdog.pause()
         if data is not None:
             if self._read is not None:
@@ -170,10 +179,28 @@ class Trial:
                 if self._room < 0:
                     self._read = None
             return self._counted(self._decoder.feed(data))
-        events = self._counted(self._decoder.close())
+        self._why = UNTERMINATED
+        return self._last(self._decoder.close())
+
+    def _last(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Nothing follows. Raises UpstreamError unless there is an end."""
+        counted = self._counted(events)
         if self._end is None:
             raise UpstreamError(Failure.STREAM_BROKEN, "the answer has no end")
-        return events
+        return counted
+
+    def _ending(self, error: UpstreamError | asyncio.CancelledError) -> End | None:
+        """The end of a stream that was cut or fell silent once all was said, and why it ends: only
+        frames are missing that every answer has. Of several answers one may not have begun."""
+        if isinstance(error, asyncio.CancelledError) and not self._watchdog.caught():
+            return None
+        if self._errand.request.answers > 1:
+            return None
+        self._why = UNTERMINATED
+        with suppress(UpstreamError):
+            self._decoder.feed(b"")  # raises what it holds back
+            return self._decoder.ending()
+        return None
 
     async def _reserve(self) -> None:
         """Reserve, and wait until the intent is durable where a hard budget depends on it."""
