@@ -18,11 +18,12 @@ from prove.bills import Bill, answer
 from prove.books import Books
 
 from servers.gateway import Gateway, create_key, gateway
-from servers.plain import Got, ask, streaming
+from servers.plain import Got, ask, request, streaming
 from servers.scripted import Gate, Script, Scripted, Seen, scripted
 from servers.setup import Setup
 
 MOST_S = 20.0
+A_WHILE_S = 1.0
 BILL = Bill(plain=10, text=10)
 COST_NANO_USD = 10 * 250 + 10 * 2000
 
@@ -81,8 +82,9 @@ def test_nothing_is_spent_unseen_while_the_ledger_cannot_be_written(
         with trouble(running):
             gate.open()
             noticed, stream = [one.result() for one in whole], streaming.result()
-            then = [ask(address, "first", key=key) for key in (hard, free)]
+            then = hammered(address, (hard, free))
             assert len(up.seen) == 5
+            assert breakers(address) == {"0.0"}
         after = until_it_works(address, (hard, free))
         until_settled(books)
         rows = books.rows()
@@ -100,6 +102,20 @@ def test_nothing_is_spent_unseen_while_the_ledger_cannot_be_written(
     assert len(rows) == len(paid) == len(up.seen) == len(before) + 3 + len(after)
     assert books.balances_that_differ() == 0
     assert books.spent_nano_usd(keys["hard"]) == 3 * COST_NANO_USD
+
+
+def hammered(address: str, keys: tuple[str, ...]) -> list[Got]:
+    """For long enough to take an endpoint that says nothing for silent."""
+    ends_s, got = monotonic() + A_WHILE_S, []
+    while monotonic() < ends_s:
+        got += [ask(address, "first", key=key) for key in keys]
+    return got
+
+
+def breakers(address: str) -> set[str]:
+    """Closed, where endpoints are well."""
+    lines = request("GET", f"{address}/metrics").body.decode().splitlines()
+    return {line.split()[-1] for line in lines if line.startswith("fairlead_breaker_state{")}
 
 
 def streamed(address: str, key: str) -> bytes:

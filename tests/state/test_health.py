@@ -336,6 +336,36 @@ def test_who_says_anything_is_not_silent(changes: dict[str, object]) -> None:
     assert vitals(told, START_S + 5).state == "closed"
 
 
+@pytest.mark.parametrize("ends", ["refused", "never"])
+def test_who_was_never_asked_is_not_silent(ends: str) -> None:
+    """What waits for our own disk, or what that refuses, is not sent."""
+    told, now_s = health(), START_S
+    told.observe(attempted(first_token_ms=50.0, total_ms=60.0), now_s)
+    for _ in range(100):
+        now_s += 0.05
+        assert told.begin(KEY, now_s)
+        if ends == "refused":
+            told.observe(attempted(id="", failure="cancelled", status=None), now_s)
+        else:
+            told.not_asked_yet(KEY)
+
+    assert vitals(told, now_s).state == "closed"
+
+
+def test_who_is_asked_late_is_silent_from_then_on() -> None:
+    told, now_s = health(), START_S
+    told.observe(attempted(first_token_ms=50.0, total_ms=60.0), now_s)
+    for _ in range(20):
+        assert told.begin(KEY, now_s)
+        told.not_asked_yet(KEY)
+    for _ in range(12):
+        now_s += 0.05
+        assert vitals(told, now_s).state == "closed"
+        told.asked(KEY, now_s)
+
+    assert vitals(told, now_s).state == "open"
+
+
 def test_a_stream_that_has_begun_is_not_silence() -> None:
     told, now_s = health(), START_S
     told.observe(attempted(first_token_ms=50.0, total_ms=60.0), now_s)

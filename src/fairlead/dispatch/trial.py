@@ -217,7 +217,9 @@ class Trial:
             int(time() * 1000),
         )
         if self._hold.durable is not AT_ONCE:
+            state.health.not_asked_yet(attempt.key)
             await self._hold.durable
+            state.health.asked(attempt.key, monotonic())
         patience_s, first_s = self._patience_s(), attempt.endpoint.timeouts.first_token_s
         if patience_s > first_s:
             self._watchdog.doubt(first_s, state.health.is_silent, attempt.key)

@@ -175,11 +175,26 @@ class Health:
                 self._touch(key, record, now_s)
             elif record.silence.begins(now_s):
                 # This one goes as well: it was promised nothing better.
-                record.breaker.fall_silent(now_s, self._dice())
-                self._touch(key, record, now_s)
+                self._fall_silent(key, record, now_s)
         if self._loads and key in self._loads:
             self._loads[key].in_hand += 1
         return may
+
+    def not_asked_yet(self, key: Key) -> None:
+        """What has begun waits for our own disk. No silence of the endpoint's."""
+        record = self._records.get(key)
+        if record is not None:
+            record.silence.not_begun()
+
+    def asked(self, key: Key, now_s: float) -> None:
+        """Now it goes, after ``not_asked_yet``."""
+        record = self._records.get(key)
+        if record is not None and record.breaker.is_closed and record.silence.begins(now_s):
+            self._fall_silent(key, record, now_s)
+
+    def _fall_silent(self, key: Key, record: Record, now_s: float) -> None:
+        record.breaker.fall_silent(now_s, self._dice())
+        self._touch(key, record, now_s)
 
     def is_silent(self, key: Key) -> bool:
         """Whether it has fallen silent and was not heard of since."""
@@ -219,6 +234,8 @@ class Health:
             self._answered(key, record, attempted, began_s, now_s)
         elif attempted.failure == "cancelled":
             _void(record, attempted, began_s)
+            if not attempted.id:
+                record.silence.not_begun()
         elif attempted.id:
             self._failed(record, attempted, began_s, now_s)
         if self._loads and key in self._loads:

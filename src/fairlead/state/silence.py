@@ -41,6 +41,11 @@ class Silence:
         self._unheard, self.is_noticed = 0, True
         return True
 
+    def not_begun(self) -> None:
+        """One that began was not sent."""
+        if self._unheard:
+            self._unheard -= 1
+
     def heard(self) -> None:
         self._unheard, self.is_noticed = 0, False
 
