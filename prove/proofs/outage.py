@@ -64,7 +64,7 @@ class Form:
     """Until it has its requests again after that."""
 
 
-LONG = Form(20.0, 10.0, 3.0, dict.fromkeys(("503", "silent", "cut", "refused"), 60.0), 5.0, 18)
+LONG = Form(20.0, 10.0, 3.0, dict.fromkeys(("503", "silent", "cut", "refused"), 60.0), 5.0, 12)
 SHORT = Form(30.0, 1.0, 0.7, {"503": 2.0}, 0.5, 2, waits=False)
 
 

@@ -317,6 +317,13 @@ def test_who_went_on_with_an_answer_that_broke_is_told(
     assert "acme/flagship" in last
 
 
+def test_what_an_answer_lacked_is_told(tmp_path: Path) -> None:
+    fact = exchanged(attempts=(attempted(message="it had no end"),))
+    told = "\n".join(looked_up(kept(tmp_path / "data", fact), "r1", 160))
+
+    assert "answered: it had no end" in told
+
+
 def test_a_record_as_json_has_the_plan_and_the_attempts(folder: Folder) -> None:
     stream = io.StringIO()
     for request_id in ("019abc45de01", "019abc45de02"):
