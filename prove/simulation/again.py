@@ -13,6 +13,7 @@ from fairlead.types.facts import Exchanged
 from prove.simulation.chance import Chance
 from prove.simulation.invariants import Broken, Request, must
 from prove.simulation.machine import Machine
+from prove.simulation.stopping import TURNED_AWAY
 from prove.simulation.story import STARTS_S, Ask, Event
 from prove.simulation.wire import MUCH_BYTES, Response
 
@@ -20,8 +21,8 @@ KEPT_MS = 86_400_000 - 60_000
 """So long an answer is surely kept."""
 LEFT = ("left", "cancelled")
 IN_USE, REUSED = "409", "422"
-OWN_WAYS = (*LEFT, "401")
-"""A caller that leaves, or whose key was revoked, is owed nothing."""
+OWN_WAYS = (*LEFT, *TURNED_AWAY, "401")
+"""A caller that leaves, comes too late, or whose key was revoked, is owed nothing."""
 
 
 def with_keys(asks: Sequence[Ask], holders: int, storm_s: float, chance: Chance) -> list[Ask]:
@@ -31,6 +32,8 @@ def with_keys(asks: Sequence[Ask], holders: int, storm_s: float, chance: Chance)
         ask = replace(
             ask,
             holds=chance.one_of((MUCH_BYTES, MUCH_BYTES, 1)),
+            slow_s=ask.slow_s or (0.3 * chance.random() if chance.happens(0.2) else 0.0),
+            idles_s=chance.random() if chance.happens(0.2) else None,
             body_after_s=0.3 * chance.random() if chance.happens(0.1) else None,
         )
         if chance.happens(0.4):
@@ -146,6 +149,9 @@ class Owed:
             elif any(one.open for one in other.request.sent):
                 where = f"requests {other.request.ask.number} and {number}"
                 raise Broken("a key is answered once at a time", where)
+        older = self._kept.get(_name(request))
+        if older is not None and not self._is_young(older):
+            older.sure = False  # for good, whatever becomes of the clock
         kept = self._surely_kept(request, asked_s)
         must(kept is None, "what was answered is not asked for again", f"{number}: {kept}")
 
@@ -168,8 +174,8 @@ class Owed:
             must(same, "asked again, answered the same", f"{number}: {first} {answer}, not {kept}")
         self._keep(turn, first, answer)
 
-    def over(self, turn: Turn, outcome: str) -> None:
-        """Nothing of it runs any more."""
+    def over(self, turn: Turn, outcome: str, cut: bool) -> None:
+        """Nothing of it runs any more. What is ``cut`` may not be kept, although it was settled."""
         turn.over_s = self._machine.now_s()
         request = turn.request
         where = f"request {request.ask.number}, {outcome}"
@@ -184,7 +190,7 @@ class Owed:
         fact = request.told[0] if request.told else None
         if outcome in LEFT and isinstance(fact, Exchanged):
             must(fact.outcome != "cancelled", "who leaves is expected back", where)
-            if fact.outcome == "ok" and fact.attempts:
+            if fact.outcome == "ok" and fact.attempts and not cut:
                 self._keep(turn, f"r{request.ask.number}", None)
 
     # What is known of them.

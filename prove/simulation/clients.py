@@ -6,10 +6,11 @@ from contextlib import aclosing
 
 from multidict import CIMultiDict
 
-from fairlead.gateway import Answer, Call, Gateway
+from fairlead.gateway import CUT, Answer, Call, Gateway
 from fairlead.types.errors import GatewayError
 from prove.simulation.answers import ANTHROPIC, OPENAI, asked, got_frames, got_whole
 from prove.simulation.invariants import must
+from prove.simulation.stopping import HUNG_UP, REFUSED, SHUT
 from prove.simulation.story import Ask
 from prove.simulation.wire import Response, Site, Wire, written
 
@@ -28,6 +29,8 @@ class Client:
         self.texts = texts
         self._key = key
         self.received: list[bytes] = []
+        self.began_s = 0.0
+        """When it sent its head over the wire."""
 
     def call(self, now_ms: int, now_s: float) -> Call:
         ask = self.ask
@@ -73,7 +76,11 @@ class Client:
     async def have_from(self, site: Site, response: Response) -> str:
         """The same over a wire; a refusal is its status."""
         ask = self.ask
-        wire = site.connect(ask.holds)
+        self.began_s = asyncio.get_running_loop().time()
+        try:
+            wire = site.connect(ask.holds)
+        except ConnectionRefusedError:
+            return REFUSED
         try:
             await self._send(wire)
             while not response.whole:
@@ -87,9 +94,10 @@ class Client:
         finally:
             wire.leave()
         self.received = [response.body]
-        must(response.status > 0, "who asks is answered", f"request {ask.number}")
+        if not response.status:
+            return HUNG_UP
         if response.status != OK:
-            return str(response.status)
+            return SHUT if CUT.encode() in response.body else str(response.status)
         if response.whole:
             self._is_right()
             return "ok"
@@ -103,6 +111,9 @@ class Client:
             headers["x-fairlead-zone"] = ask.zone
         if ask.key:
             headers["idempotency-key"] = ask.key
+        if ask.idles_s is not None:
+            await asyncio.sleep(ask.idles_s)
+        self.began_s = asyncio.get_running_loop().time()
         head, body = written(PATHS[ask.dialect], headers, self._body())
         if ask.body_after_s is None:
             wire.send(head + body)

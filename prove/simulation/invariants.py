@@ -32,6 +32,7 @@ MISSING_S = 60.0
 TRUE_WAYS = ("ok", "slow", "pings", "lie", "other words")
 """Ways of an exchange in which the endpoint answers in full and reports its tokens."""
 MINUTE_S = 60.0
+UNTOLD = ("left", "cancelled", "refused", "hung up")
 
 Key = tuple[str, str]
 
@@ -93,6 +94,8 @@ class Request(Struct):
     tasks: list[Any] = field(default_factory=list)
     finished_s: float | None = None
     outcome: str = ""
+    client: Any = None
+    """Who sent it over the wire."""
     seen: bool = False
     """The gateway has been asked, by whoever listens for it."""
 
@@ -217,6 +220,10 @@ class Books:
             if limit is not None
         ]
         return max(0, min(lefts)) if lefts else None
+
+    @property
+    def unsettled(self) -> list[str]:
+        return [one.attempt_id for one in self.held.values() if not (one.settled or one.lost)]
 
     def affordable(self, caller: Caller, told: int | None, now_ms: int) -> None:
         left = self.left(caller, now_ms)
@@ -379,7 +386,8 @@ class Books:
             "a request ends by its deadline",
             f"{where}: {took_s:.3f} s of {request.deadline_s} s and {slack_s:.1f} s",
         )
-        untold = outcome in ("left", "cancelled") and not request.seen
+        # Who leaves or is cut off while it asks has asked for nothing.
+        untold = outcome in UNTOLD and not request.seen
         once = len(request.told) == 1 or (untold and not request.told)
         must(once, "a request is told once", f"{where}: {len(request.told)}")
         for held in request.held:
@@ -394,7 +402,7 @@ class Books:
 
     def idle(self, open_holds: int, repeated: int, in_flight: int, waiting: int) -> None:
         """Every client has left, and the disk had time."""
-        open_ = [one.attempt_id for one in self.held.values() if not (one.settled or one.lost)]
+        open_ = self.unsettled
         must(open_holds == 0 and not open_, "nothing is held when idle", f"{open_holds} {open_}")
         must(repeated == 0, "an attempt settles once", f"{repeated} settled again")
         must(in_flight == 0, "no exchange is left open", f"{in_flight}")

@@ -122,10 +122,14 @@ class Writer:
         self._timer: Any = None
         self._retrying = False
         self._told: deque[tuple[Group, str, float]] = deque()
+        self._ended = self._loop.create_future()
         self.dead = False
 
     def start(self) -> None:
         """A thread would."""
+
+    def join(self) -> "asyncio.Future[None]":
+        return self._ended
 
     def _wake(self) -> None:
         if self.dead:
@@ -142,9 +146,11 @@ class Writer:
         if self.dead:
             return
         self._machine.committing(before=True)
-        self._kept, _ = self._store._write_next(self._connection, self._kept, self._tell)
+        self._kept, goes_on = self._store._write_next(self._connection, self._kept, self._tell)
         self._machine.committing(before=False)
-        if self._handed.groups:
+        if not goes_on:
+            self._ended.set_result(None)
+        elif self._handed.groups:
             self._wake()
         elif self._kept.rows:
             self._retrying = True
@@ -206,6 +212,8 @@ class Machine:
         """What blocks, in a thread of its own."""
         await asyncio.sleep(self.disk_delay_s())
         result = blocking(*args)
+        if isinstance(result, asyncio.Future):
+            return await result
         await asyncio.sleep(0)
         return result
 
@@ -258,6 +266,7 @@ def in_place_of_the_world(machine: Machine) -> Iterator[None]:
     replace(real_store, "SimpleQueue", Handed)
     replace(real_store, "database", machine)
     replace(real_store, "os", machine)
+    replace(real_store, "to_thread", machine.to_thread)
     try:
         yield
     finally:

@@ -64,6 +64,8 @@ class Ask(Struct, frozen=True):
     """Its ``idempotency-key``."""
     says: int = 0
     """The number of the request whose words it repeats; 0 for its own."""
+    idles_s: float | None = None
+    """It connects so long before it asks; None for at once."""
     body_after_s: float | None = None
     """The body comes so long after the head; None for together."""
     holds: int = 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+FOREVER_S = 1e99
 MUCH_BYTES = 1 << 20
 """What the kernels of both ends hold, and more than any answer here."""
 
@@ -31,16 +32,16 @@ class Site:
 
     def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
         self.sockets = (Socket(),)
-        self.open = True
+        self.closed_s = FOREVER_S
         self._protocol = protocol
 
     def close(self) -> None:
-        self.open = False
+        self.closed_s = min(self.closed_s, asyncio.get_running_loop().time())
 
     def connect(self, holds: int = MUCH_BYTES) -> "Wire":
         """In the tasks that the server makes for it, the caller's context is in force. Raises
         ConnectionRefusedError."""
-        if not self.open:
+        if self.closed_s < FOREVER_S:
             raise ConnectionRefusedError
         wire = Wire(self._protocol(), holds)
         wire.protocol.connection_made(wire)

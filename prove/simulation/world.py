@@ -11,12 +11,12 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from fairlead.dispatch import Dispatch
-from fairlead.gateway import Answer, Call, Gateway
+from fairlead.gateway import CUT, Answer, Call, Gateway
 from fairlead.outside.journal import Journal
 from fairlead.outside.signers import Signers
 from fairlead.outside.store import Store
 from fairlead.state import State
-from fairlead.state.keys import ADD, REVOKE, Keys, list_keys
+from fairlead.state.keys import ADD, Keys, list_keys
 from fairlead.types.catalog import Catalog, Endpoint
 from prove.simulation.again import IN_USE, Owed, with_forgetting, with_keys
 from prove.simulation.chance import Chance
@@ -26,7 +26,9 @@ from prove.simulation.invariants import Books, Broken, Request, must
 from prove.simulation.loop import Stuck, VirtualLoop
 from prove.simulation.machine import Crash, Machine
 from prove.simulation.result import Result
+from prove.simulation.stopping import TURNED_AWAY, Stop, with_stops
 from prove.simulation.story import PEPPER, STARTS_S, Ask, Event, Story, tell
+from prove.simulation.trouble import Trouble
 from prove.simulation.vendors import Exchange, Vendors
 from prove.simulation.watching import REQUEST, Watching
 from prove.simulation.wire import Response
@@ -40,7 +42,7 @@ LONG_CALM_S = 90_000.0
 MOST_AT_LAST = 3
 """Keys that are asked for once more."""
 PATIENT: Mapping[str, Any] = {
-    **dict.fromkeys(("leaves_s", "leaves_after", "body_after_s")),
+    **dict.fromkeys(("leaves_s", "leaves_after", "idles_s", "body_after_s")),
     "dies_then": False,
 }
 LONG_WAYS = ("quota", "401", "404", "410")
@@ -65,10 +67,14 @@ class World:
             story, chance = self.story, Chance(f"{seed} again")
             story.asks = with_keys(story.asks, len(story.holders), story.storm_s, chance)
             story.events = with_forgetting(story.events, story.storm_s, chance)
+            chance = Chance(f"{seed} stops")
+            story.events = with_stops(story.events, story.asks, story.storm_s, chance)
         self.endpoints = {one.endpoint.name: one.endpoint for one in self.story.vendors}
         self.trace: list[tuple[float, str, str]] = []
         self.crashes = 0
         self.process: Process | None = None
+        self.stopped_well = False
+        """The last process ended by itself, on a disk that took what it had."""
         self.slack_s = _slack_s(self.story)
 
     def run(self) -> Result:
@@ -117,9 +123,12 @@ class World:
         loop.set_exception_handler(lambda _, context: trouble.append(str(context)))
         try:
             self.process = Process(self, loop)
-            loop.run_until_complete(self.process.live())
+            goes_on = loop.run_until_complete(self.process.live())
             must(not trouble, "nothing goes wrong unseen", "; ".join(trouble))
-            return None
+            if not goes_on:
+                return None
+            self.note("stopped")
+            return loop.time() + self.chance.one_of((0.01, 0.5, 3.0))
         except Crash:
             self.crashes += 1
             self.note("crash")
@@ -146,6 +155,8 @@ class World:
         self.note("sent", f"request {exchange.request} to {exchange.endpoint}: {exchange.how}")
         self.books.began(exchange)
         request = self.books.requests[exchange.request]
+        if self.process is not None and self.process.stop is not None:
+            self.process.stop.sends(request)
         if request.ask.key:
             self.owed.sends(request)
 
@@ -169,8 +180,8 @@ def _slack_s(story: Story) -> float:
     return 2.0 + stood_s + disk_s
 
 
-class Process:
-    """The gateway's parts, from one start to the end or a crash."""
+class Process(Trouble):
+    """The gateway's parts, from one start to the end, a stop or a crash."""
 
     def __init__(self, world: World, loop: VirtualLoop) -> None:
         self._world = world
@@ -182,12 +193,17 @@ class Process:
         self.state = State(world.catalog, self.store, keys, world.dice, self.names)
         recovered = self.state.ledger.recover(machine.now_ms())
         world.note("start", f"{recovered} attempts were left open")
+        must(not (recovered and world.stopped_well), "who stops leaves nothing open", "")
+        world.stopped_well = False
         world.books.recovered()
         self.watching = Watching(world.books, self.state)
         env = {secret.env: secret.env for one in world.endpoints.values() for secret in one.secrets}
         dispatch = Dispatch(self.state, world.vendors, Signers(env, loop.time).sign, world.dice)
         self.gateway = Gateway(self.state, dispatch, (Journal(self.store), self.watching.told))
         self.front: Front | None = None
+        self.stop: Stop | None = None
+        self._cut = asyncio.Event()
+        self._ended: asyncio.Future[None] = loop.create_future()
         if world.served:
             setattr(self.gateway, "answer", self._answer)  # noqa: B010 - an ear
         self._running = 0
@@ -202,10 +218,18 @@ class Process:
             self.writer.dead = True
         self._world.vendors.forget_connections()
 
-    async def live(self) -> None:
+    async def live(self) -> bool:
+        """Until the end of the story, or True: it was told to stop before that."""
+        if not self._world.served:
+            await self._live()
+            return False
+        await self._serve()
+        living = self._loop.create_task(self._live())
+        await asyncio.wait((living, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        return living.cancel()
+
+    async def _live(self) -> None:
         world, loop = self._world, self._loop
-        if world.served:
-            await self._serve()
         for event in world.story.events:
             if event.at_s >= loop.time():
                 loop.call_at(event.at_s, self._happens, event)
@@ -221,6 +245,8 @@ class Process:
                 raise Broken("nothing hangs", f"requests {hanging}") from None
         over_s = STARTS_S + world.story.storm_s
         await asyncio.sleep(max(0.0, over_s - loop.time()))
+        if self.stop is not None:
+            await self._ended
         await self._idle()
         await self._heal()
         await self._idle()
@@ -238,6 +264,33 @@ class Process:
         await self.front.open()
         self._world.owed.begins()
         self._forget_answers(0.0)
+
+    def _tell_to_stop(self, amount: float) -> None:
+        """By a signal; what follows is what ``app.parts`` does."""
+        if self.front is None or self.stop is not None:
+            if self.stop is not None and not self._cut.is_set():
+                self.stop.again_s = self._loop.time()
+                self._cut.set()
+            return
+        machine = self._world.machine
+        delay_s = self._world.chance.one_of((0.0, 0.0, 0.3))
+        self.stop = Stop(
+            machine, self.front.site, self._loop.time(), delay_s, amount, self._world.slack_s
+        )
+        self._stopping = self._loop.create_task(self._stops(self.front, self.stop))
+
+    async def _stops(self, front: Front, stop: Stop) -> None:
+        world = self._world
+        await front.listener.stop(stop.window_s, stop.delay_s, self._cut)
+        await front.replays.close()
+        await self.store.close()
+        stop.is_over(world.vendors.open, world.books.unsettled)
+        world.stopped_well = world.machine.disk.full_until_s < stop.told_s
+        until_s = self._loop.time() + HANGS_S
+        while self._running:
+            await asyncio.sleep(0.05)
+            must(self._loop.time() < until_s, "nothing hangs", f"{self._running} requests")
+        self._ended.set_result(None)
 
     def _unfinished(self) -> list[Request]:
         return [one for one in self._world.books.requests.values() if one.finished_s is None]
@@ -316,6 +369,7 @@ class Process:
     async def _has_from(self, front: Front, client: Client, request: Request) -> str:
         """Until the server has done with it as well."""
         owed, outcome, response = self._world.owed, "cancelled", Response()
+        request.client = client
         turn = owed.asks(request, response) if request.ask.key else None
         if turn is not None:
             client.texts = lambda: owed.texts(turn)
@@ -331,9 +385,19 @@ class Process:
             if self.watching.dead or request.ask.leaves_s is None:
                 raise
         await self._has_done(request)
+        self._is_turned_away(request, outcome, response)
         if turn is not None:
-            owed.over(turn, outcome)
+            owed.over(turn, outcome, cut=self.stop is not None and self.stop.cuts)
         return outcome
+
+    def _is_turned_away(self, request: Request, outcome: str, response: Response) -> None:
+        where = f"request {request.ask.number}, {outcome}"
+        must(outcome != "500", "no error but the gateway's own", where)
+        shut = CUT.encode() in response.body
+        if self.stop is not None:
+            self.stop.ends(request, outcome, shut)
+        else:
+            must(not shut and outcome not in TURNED_AWAY, "who asks is answered", where)
 
     async def _has_done(self, request: Request) -> None:
         while left := [task for task in request.tasks if not task.done()]:
@@ -390,79 +454,6 @@ class Process:
             self._to_come += 1
             outcome = await self._asks(replace(ask, number=number, says=ask.number, **PATIENT))
             must(outcome != IN_USE, "nothing is being answered when idle", f"{ask.key}")
-
-    def _happens(self, event: Event) -> None:
-        if self.watching.dead:
-            return
-        self._world.note(event.what, event.amount)
-        getattr(self, f"_{event.what}")(event.amount)
-
-    def _crash(self, amount: float) -> None:
-        raise Crash
-
-    def _crash_at_commit(self, amount: float) -> None:
-        disk = self._world.machine.disk
-        disk.crash_at_commit = disk.commits + int(amount)
-        disk.crash_before = self._world.chance.happens(0.5)
-
-    def _forget_answers(self, amount: float) -> None:
-        self.state.idempotency.forget(self._world.machine.now_ms())
-        self._world.owed.forgotten()
-
-    def _stall_loop(self, amount: float) -> None:
-        self._loop.stall(amount)
-
-    def _stick_disk(self, amount: float) -> None:
-        self._world.machine.stuck_until_s = self._loop.time() + amount
-
-    def _fill_disk(self, amount: float) -> None:
-        self._world.machine.disk.full_until_s = self._loop.time() + amount
-
-    def _set_clock(self, amount: float) -> None:
-        machine = self._world.machine
-        machine.wall_s += amount
-        self._world.owed.clock_set()
-        self.state.ledger.today(machine.now_ms())  # as any request would ask
-
-    def _swing_clock(self, amount: float) -> None:
-        """Set twice the same way, and then back."""
-        chance = self._world.chance
-        after_s = 0.0
-        for step in (amount, amount, -2 * amount):
-            after_s += chance.one_of((0.01, 0.1, 1.0))
-            self._loop.call_later(after_s, self._happens, Event(0.0, "set_clock", step))
-
-    def _revoke(self, amount: float) -> None:
-        world = self._world
-        holder = world.chance.one_of(world.story.holders[:-1])
-        name = holder.row.caller.id
-        world.machine.disk.connection.execute(REVOKE, (world.machine.now_ms(), name, name))
-        self.state.keys.replace(list_keys(self.store))
-        world.books.revoked.setdefault(name, self._loop.time())
-
-    def _reload(self, amount: float) -> None:
-        """Another configuration: an endpoint is gone, or has another patience."""
-        world = self._world
-        endpoints = list(world.catalog.endpoints)
-        changed = world.chance.one_of(endpoints)
-        index = endpoints.index(changed)
-        if len(endpoints) > 1 and world.chance.happens(0.3):
-            del endpoints[index]
-        else:
-            patience = replace(changed.timeouts, stall_s=changed.timeouts.stall_s + 0.1)
-            endpoints[index] = replace(changed, timeouts=patience)
-        by_name: dict[str, tuple[Endpoint, ...]] = {}
-        for one in endpoints:
-            for name in (one.model.name, one.name):
-                by_name[name] = (*by_name.get(name, ()), one)
-        world.catalog = replace(
-            world.catalog,
-            endpoints=tuple(endpoints),
-            by_name=by_name,
-            generation=world.catalog.generation + 1,
-        )
-        self.state.swap(world.catalog)
-        world.books.forget([changed.name])
 
 
 def _plain(number: int, endpoint: Endpoint, holder: int) -> Ask:

@@ -196,7 +196,7 @@ class Exchange:
         self._errand = errand
         self._dialect = dialect
         self._finished = finished
-        self._told = False
+        self._told = self._all_said = False
 
     async def whole(self, events: AsyncGenerator[Event]) -> Answer:
         """The answer in one piece: nothing leaves before everything is known and settled."""
@@ -222,18 +222,20 @@ class Exchange:
                 if isinstance(event, End):
                     self._finish(None)
                     await self._on_disk()
+                    self._all_said = True
                 if piece:
                     began = True
                     yield piece
         except BaseException as raised:
             # The attempt settles as it closes, and is then part of what happened.
             await events.aclose()
+            if self._all_said and raised.args == (CUT,):
+                return  # only its reader was waited for
             error = self._cut() if raised.args == (CUT,) else raised
             self._finish(error)
             if not isinstance(error, GatewayError):
                 raise
-            with suppress(Overloaded):  # then that is the error
-                await self._on_disk()
+            await self._on_disk_unless_cut()
             if encoder is not None and began:
                 yield encoder.error(error)
             try:
@@ -248,6 +250,15 @@ class Exchange:
     async def _on_disk(self) -> None:
         for settlement in self._errand.carried.settled:
             await settlement
+
+    async def _on_disk_unless_cut(self) -> None:
+        """Before an error, which stays what it is, even where the cut came while we waited here."""
+        try:
+            with suppress(Overloaded):
+                await self._on_disk()
+        except CancelledError as cancelled:
+            if cancelled.args != (CUT,):
+                raise
 
     def _finish(self, error: BaseException | None) -> None:
         """Tell what happened, once."""

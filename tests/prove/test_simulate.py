@@ -50,6 +50,14 @@ def test_callers_ask_again() -> None:
     assert outcomes >= {"ok", "left", "cancelled", "cut", "409", "422", "402", "503"}
 
 
+def test_the_server_is_told_to_stop() -> None:
+    found = [one for one in results(range(1, 400, SERVED_EVERY)) if one.kind == "served"]
+    events = [(what, detail.partition(": ")[2]) for one in found for _, what, detail in one.trace]
+
+    assert events.count(("stopped", "")) > 20
+    assert {("ends", how) for how in ("shutting down", "refused", "hung up")} <= {*events}
+
+
 def test_processes_take_over_and_die() -> None:
     found = [one for one in results(range(0, 200, 4)) if one.kind == "handing"]
     events = [what for one in found for _, what, _ in one.trace]

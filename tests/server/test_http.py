@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from fairlead.types.decision import Limits as KeyLimits
 from servers import canned
 from servers.hostile import asking
 from servers.inprocess import Got, Served, at, serving
-from servers.scripted import Gate, Scripted, reply, stream
+from servers.scripted import Gate, Script, Scripted, reply, stream
 
 FULL = Limits(max_waiting=0, linger_s=0.05)
 GOOD = canned.OPENAI["text"]
@@ -369,3 +370,61 @@ async def test_stopping_cuts_what_does_not_end_in_time(up: Scripted, tmp_path: P
     assert got.events[-1]["error"]["code"] == "shutting_down"
     (told,) = served.exchanged()
     assert (told.outcome, told.status, told.code) == ("failed", 503, "shutting_down")
+
+
+@pytest.mark.parametrize("key", [{}, {"idempotency-key": "order-7"}])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_who_waits_for_the_disk_when_we_stop_hears_why(
+    up: Scripted, tmp_path: Path, streams: bool, key: Mapping[str, str]
+) -> None:
+    """The model has said all; what it cost is not stored yet."""
+
+    def lock(seen: object) -> Script:
+        other.execute("BEGIN IMMEDIATE")
+        return stream(*GOOD.frames) if streams else reply(GOOD.whole)
+
+    up.on("a", lock)
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        with closing(sqlite3.connect(tmp_path / "fairlead.db", isolation_level=None)) as other:
+            asked = asyncio.create_task(served.ask("a", stream=streams, headers=key))
+            async with asyncio.timeout(5.0):
+                while not served.exchanged():
+                    await served.request("GET", "/healthz")
+            stopping = asyncio.create_task(served.listener.stop(0.0))
+            got = await asked
+            other.execute("COMMIT")
+            await stopping
+
+    if streams:
+        assert (got.status, got.whole) == (200, False)
+        assert got.events[-1]["error"]["code"] == "shutting_down"
+        assert b"[DONE]" not in got.body
+    else:
+        assert (got.status, got.json["error"]["code"]) == (503, "shutting_down")
+
+
+@pytest.mark.parametrize("key", [{}, {"idempotency_key": "order-7"}])
+async def test_a_slow_reader_that_is_cut_hears_why(
+    up: Scripted, tmp_path: Path, key: Mapping[str, str]
+) -> None:
+    """It waits for its reader, not for the model."""
+    piece = stream(canned.openai_frames([{"content": "x" * 65_000}])[1])[1]
+    up.on("a", [*stream(canned.openai_frames([])[0])[:-1], *[piece] * 400, Gate()])
+    asked = json.dumps({**ASK, "stream": True}).encode()
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1 << 16)
+        with closing(writer):
+            writer.write(served.head(asked, **key) + asked)
+            async with asyncio.timeout(5.0):
+                while not served.buffered():
+                    await served.request("GET", "/healthz")
+                stopping = asyncio.create_task(served.listener.stop(0.0))
+                got = await reader.read()
+                await stopping
+
+    assert got.rstrip().endswith(b"}")
+    last = got.rpartition(b"data: ")[2].partition(b"\r\n")[0]
+    assert json.loads(last)["error"]["code"] == "shutting_down"
+    [told] = served.exchanged()
+    assert (told.outcome, told.code) == ("failed", "shutting_down")

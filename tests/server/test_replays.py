@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -337,3 +340,49 @@ async def test_a_stop_ends_what_goes_on_alone_and_settles_it(up: Scripted, tmp_p
 
     assert [fact.outcome for fact in served.exchanged()] == ["failed"]
     assert served.rows("SELECT basis FROM settle") == [("partial_estimate",)]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_stop_waits_for_an_answer_that_is_being_kept(
+    up: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    """It is whole and paid for, so that who asked is to have it."""
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        with closing(sqlite3.connect(tmp_path / "fairlead.db", isolation_level=None)) as other:
+
+            def keep(*kept: Any) -> Any:
+                other.execute("BEGIN IMMEDIATE")
+                return real(*kept)
+
+            real = served.state.idempotency.keep
+            monkeypatch.setattr(served.state.idempotency, "keep", keep)
+            asked = asyncio.create_task(ask(served, streams=streams))
+            await until(lambda: other.in_transaction)
+            [task] = [each.task for each in served.listener._replays._recordings]
+            stopping = asyncio.create_task(served.listener.stop(0.0))
+            await until(lambda: bool(task.cancelling()))
+            await asyncio.sleep(0)
+            other.execute("COMMIT")
+            got = await asked
+            await stopping
+
+        assert (got.status, got.whole, got.text) == (200, True, canned.TEXT)
+        assert len(served.rows("SELECT * FROM kept_answer")) == 1
+
+
+async def test_who_is_being_looked_for_when_we_stop_hears_why(up: Scripted, tmp_path: Path) -> None:
+    free = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        async with serving(tmp_path, up, at(up, "a")) as served:
+            asyncio.get_running_loop().set_default_executor(pool)
+            pool.submit(free.wait, MOST_S)
+            asked = asyncio.create_task(ask(served))
+            await until(lambda: pool._work_queue.qsize() == 1)
+            await served.listener.stop(0.0)
+            free.set()
+            got = await asked
+
+    assert (got.status, got.json["error"]["code"]) == (503, "shutting_down")
+    [fact] = served.facts
+    assert isinstance(fact, Refused)
+    assert fact.code == "shutting_down"

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from time import monotonic, time
 from typing import cast
@@ -264,9 +264,15 @@ class Listener:
         async with aclosing(answer.stream) as pieces:
             try:
                 await response.prepare(request)
-                await response.write(answer.body)
+                try:
+                    await response.write(answer.body)
+                except asyncio.CancelledError as cancelled:
+                    await _last_words(response, answer.stream, cancelled)
                 async for piece in pieces:
-                    await response.write(piece)
+                    try:
+                        await response.write(piece)
+                    except asyncio.CancelledError as cancelled:
+                        await _last_words(response, answer.stream, cancelled)
                 await response.write_eof()
             except ConnectionError:
                 pass  # the caller left while we wrote; leaving the block stops the endpoint
@@ -276,6 +282,17 @@ class Listener:
                 if request.transport is not None:
                     request.transport.close()
         return response
+
+
+async def _last_words(
+    response: web.StreamResponse, stream: AsyncGenerator[bytes], cancelled: asyncio.CancelledError
+) -> None:
+    """It waited for its reader when it was cut, so the stream has yet to say how it ends, unless
+    all is said."""
+    if cancelled.args != (CUT,):
+        raise cancelled
+    with suppress(StopAsyncIteration):
+        await response.write(await stream.athrow(cancelled))
 
 
 async def _while(going_on: Callable[[], bool], until_s: float, cut: asyncio.Event) -> None:

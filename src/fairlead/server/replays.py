@@ -7,13 +7,13 @@ kept and not too many are. Nothing here runs for a request without the header.
 import asyncio
 from asyncio import CancelledError, to_thread
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from time import time
 
 from fairlead.gateway import CUT, Answer, Call, Gateway
 from fairlead.state.idempotency import MOST_BYTES, Asked, Idempotency, Kept, asked
-from fairlead.types.errors import GatewayError, Overloaded
+from fairlead.types.errors import GatewayError, Overloaded, ShuttingDown
 
 HEADER = "idempotency-key"
 AHEAD_BYTES = 256 << 10
@@ -39,6 +39,12 @@ class Replays:
         except GatewayError as refusal:
             self._gateway.turned_away(call, refusal)
             raise
+        except CancelledError as cancelled:
+            if cancelled.args != (CUT,):
+                raise
+            cut = ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
+            self._gateway.turned_away(call, cut)
+            raise cut from None
         if kept is None:
             recording = Recording(self._idempotency, once)
             recording.task = asyncio.create_task(self._record(call, recording))
@@ -121,10 +127,19 @@ class Recording:
             self._pass_on(answer.body)
             async for piece in pieces:
                 self._pass_on(piece)
-                while self._unsent_bytes > AHEAD_BYTES and not self.alone:
-                    self._room.clear()
-                    await self._room.wait()
+                try:
+                    await self._has_room()
+                except CancelledError as cancelled:
+                    if cancelled.args != (CUT,):
+                        raise
+                    with suppress(StopAsyncIteration):  # all was said
+                        self._pass_on(await answer.stream.athrow(cancelled))  # how it ends
         await self._keep(request_id, streamed=True)
+
+    async def _has_room(self) -> None:
+        while self._unsent_bytes > AHEAD_BYTES and not self.alone:
+            self._room.clear()
+            await self._room.wait()
 
     def _pass_on(self, piece: bytes) -> None:
         self._add(piece)
@@ -147,7 +162,7 @@ class Recording:
             body = b"".join(self._pieces)
             kept = Kept(request_id, _now_ms(), streamed, self._headers, body)
             with suppress(Overloaded):  # it is settled, and the caller has it
-                await self._idempotency.keep(self.asked, kept)
+                await _through(self._idempotency.keep(self.asked, kept))
 
     # What whoever asked does.
 
@@ -162,21 +177,23 @@ class Recording:
     async def _coming(self, may_go_on: Callable[[], bool]) -> AsyncGenerator[bytes]:
         try:
             while True:
-                while self._unsent:
-                    piece = self._unsent.popleft()
-                    self._unsent_bytes -= len(piece)
-                    self._room.set()
-                    yield piece
-                if self.task.done():
-                    self.task.result()
-                    return
-                self._grown.clear()
                 try:
-                    await self._grown.wait()
+                    while self._unsent:
+                        piece = self._unsent.popleft()
+                        self._unsent_bytes -= len(piece)
+                        self._room.set()
+                        yield piece
+                    if not self.task.done():
+                        self._grown.clear()
+                        await self._grown.wait()
+                        continue
                 except CancelledError as cancelled:
                     if cancelled.args != (CUT,):
                         raise
                     self.task.cancel(CUT)  # and pass on what it has to say to that
+                    continue
+                self.task.result()
+                return
         finally:
             if not self.task.done():
                 self._leave(may_go_on())
@@ -193,6 +210,17 @@ class Recording:
         self._grown.set()
         if not task.cancelled():
             task.exception()  # seen: nobody may be there to hear of it
+
+
+async def _through(stored: Awaitable[None]) -> None:
+    """Wait for what is nearly there, even if we are cut: the answer is whole."""
+    storing = asyncio.ensure_future(stored)
+    try:
+        await asyncio.shield(storing)
+    except CancelledError as cancelled:
+        if cancelled.args != (CUT,):
+            raise
+        await storing
 
 
 def _wishes(call: Call) -> bytes:

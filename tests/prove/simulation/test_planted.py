@@ -1,12 +1,13 @@
 """The simulation can fail: each fault, planted in the real class, is found within a few seeds."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from prove.simulation.many import results, tally_of
+from prove.simulation.many import SERVED_EVERY, results, tally_of
 
 from fairlead.decide import policy
 from fairlead.dispatch import carry
@@ -14,7 +15,9 @@ from fairlead.dispatch.trial import Trial
 from fairlead.gateway import Answer, Exchange
 from fairlead.outside.store import Store
 from fairlead.outside.watchdog import Watchdog
-from fairlead.server import replays
+from fairlead.server import http, replays
+from fairlead.server.http import Listener
+from fairlead.server.protocol import Protocol
 from fairlead.server.replays import Recording, Replays
 from fairlead.state import idempotency, ledger
 from fairlead.state.breaker import Breaker
@@ -22,7 +25,7 @@ from fairlead.state.health import Record
 from fairlead.state.idempotency import Asked, Idempotency, Kept
 from fairlead.state.ledger import AT_ONCE, Account, Accounts, Ledger
 from fairlead.types.decision import Grant, Limits
-from fairlead.types.errors import GatewayError
+from fairlead.types.errors import GatewayError, Overloaded
 
 WITHIN_SEEDS = 300
 Patch = pytest.MonkeyPatch
@@ -263,6 +266,54 @@ def who_is_left_gives_up(patch: Patch) -> None:
     patch.setattr(Store, "is_alone", lambda self: False)
 
 
+def who_stops_takes_more(patch: Patch) -> None:
+    real = Listener._call
+
+    async def call(self: Listener, *request: Any) -> Any:
+        self.draining = False
+        return await real(self, *request)
+
+    patch.setattr(Listener, "_call", call)
+    patch.setattr(Protocol, "leave", lambda self: None)
+
+
+def who_stops_waits_for_nobody(patch: Patch) -> None:
+    patch.setattr(Listener, "_answers", lambda self: False)
+
+
+def who_stops_waits_for_ever(patch: Patch) -> None:
+    async def wait(going_on: Callable[[], bool], *until: Any) -> None:
+        while going_on():  # noqa: ASYNC110 - time is free here
+            await asyncio.sleep(0.05)
+
+    patch.setattr(http, "_while", wait)
+
+
+def who_is_cut_off_is_not_told(patch: Patch) -> None:
+    patch.setattr(Protocol, "cut", lambda self, why: self.transport and self.transport.abort())
+
+
+def what_goes_on_alone_is_left(patch: Patch) -> None:
+    async def close(self: Replays) -> None: ...
+
+    patch.setattr(Replays, "close", close)
+
+
+def nobody_hears_of_a_cut_from_the_disk(patch: Patch) -> None:
+    async def on_disk(self: Exchange) -> None:
+        with suppress(Overloaded):
+            await self._on_disk()
+
+    patch.setattr(Exchange, "_on_disk_unless_cut", on_disk)
+
+
+def a_cut_ends_what_is_being_kept(patch: Patch) -> None:
+    async def through(stored: Awaitable[None]) -> None:
+        await stored
+
+    patch.setattr(replays, "_through", through)
+
+
 FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     reserves_count_for_nothing: ("the ledger knows what is left", "spent and reserved stay"),
     a_settle_runs_twice: ("an attempt settles once",),
@@ -283,6 +334,15 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     something_runs_on: ("no task outlives its request",),
     who_takes_over_inherits_nothing: ("no process spends", "the ledger knows what is left"),
     who_has_handed_over_asks_nobody: ("no process spends", "the ledger knows what is left"),
+    both_think_they_serve: ("one process serves",),
+    who_is_left_gives_up: ("who is left serves",),
+    # Both were real.
+    who_leaves_pays_for_a_refusal: ("a refusal costs nothing",),
+    the_clock_makes_forget_what_is_held: ("the ledger knows what is left",),
+}
+"""What is planted, and the invariants that may show it first."""
+
+SERVED_FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     a_key_is_never_free_again: ("only who comes while it is answered",),
     an_answer_is_not_kept: ("what was answered is not asked for again",),
     an_answer_is_given_before_it_is_kept: ("what was answered is not asked for again",),
@@ -291,13 +351,16 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     who_leaves_is_forgotten: ("who leaves is expected back",),
     a_key_is_everybodys: ("only who comes while it is answered",),
     a_failure_is_kept: ("the text is whole", "one terminal frame"),
-    both_think_they_serve: ("one process serves",),
-    who_is_left_gives_up: ("who is left serves",),
+    who_stops_takes_more: ("who is told to stop takes nothing new",),
+    who_stops_waits_for_nobody: ("what runs may end within the window",),
+    who_stops_waits_for_ever: ("who is told to stop ends in time",),
+    who_is_cut_off_is_not_told: ("no error but the gateway's own", "one error frame"),
+    what_goes_on_alone_is_left: ("what ends is settled", "no exchange is left open"),
     # Both were real.
-    who_leaves_pays_for_a_refusal: ("a refusal costs nothing",),
-    the_clock_makes_forget_what_is_held: ("the ledger knows what is left",),
+    nobody_hears_of_a_cut_from_the_disk: ("who is cut off is told", "one error frame"),
+    a_cut_ends_what_is_being_kept: ("who is cut off is told", "one error frame"),
 }
-"""What is planted, and the invariants that may show it first."""
+"""The same, of what only callers of the whole server see."""
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -307,6 +370,16 @@ def test_a_planted_fault_is_found(fault: Callable[[Patch], None], monkeypatch: P
     broken = next((one.broken for one in results(range(WITHIN_SEEDS)) if one.broken), "")
 
     assert broken.startswith(FAULTS[fault])
+
+
+@pytest.mark.parametrize("fault", SERVED_FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_of_the_server_is_found(fault: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    fault(monkeypatch)
+    seeds = range(1, WITHIN_SEEDS * SERVED_EVERY, SERVED_EVERY)
+
+    broken = next((one.broken for one in results(seeds) if one.broken), "")
+
+    assert broken.startswith(SERVED_FAULTS[fault])
 
 
 def test_what_broke_is_told(monkeypatch: Patch, capsys: pytest.CaptureFixture[str]) -> None:
