@@ -375,7 +375,7 @@ def test_three_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> No
         (("--listen", "0.0.0.0:0"), "keys create"),
         (("--listen", "4600"), "127.0.0.1:4600"),
         (("--config", "no/such.yaml"), "no/such.yaml: cannot be read"),
-        (("--data", "/dev/null/data"), "/dev/null"),
+        (("--data", "/dev/null/a/b"), "records cannot be kept in /dev/null/a/b: Not a directory"),
     ],
 )
 def test_other_troubles_are_told_without_a_traceback(

@@ -32,7 +32,7 @@ def create(path: Path) -> None:
 
     Raises OurError when the schema is newer than this program, or was altered.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(path.parent)
     # SQLite gives its -wal and -shm files the mode of the database.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     path.chmod(0o600)
@@ -40,6 +40,16 @@ def create(path: Path) -> None:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file only
         connection.execute("PRAGMA journal_mode = WAL")
         migrate(connection, MIGRATIONS)
+
+
+def _make_folder(path: Path) -> None:
+    """Raises OurError: the system would name the first parent that is missing."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OurError(
+            f"records cannot be kept in {path}: {error.strerror}; --data takes another folder"
+        ) from error
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -96,7 +106,7 @@ def lock(path: Path) -> int:
 
     Raises InUse when another process is: two would settle each other's open attempts.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(path.parent)
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

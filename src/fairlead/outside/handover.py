@@ -219,7 +219,7 @@ class Link:
         try:
             with _short(path) as address:
                 connection.connect(address)
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             connection.close()
             return None
         except OSError as error:
