@@ -199,7 +199,7 @@ class Sending:
         self._exchange.taken = True
         return None
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int, take: object = None) -> bytes:
         body = b""
         while (data := await self.chunk()) is not None:
             body += data

@@ -23,6 +23,7 @@ from fairlead.dialects.dialect import Reply as ReplyFacts
 from fairlead.dialects.wire import NOT_NARROWED, narrower, narrowing_from_headers, splice
 from fairlead.dispatch import Carried, Dispatch, Errand
 from fairlead.state import State
+from fairlead.state.memory import Share
 from fairlead.types.chat import End, Event, Request, Usage
 from fairlead.types.decision import Caller
 from fairlead.types.errors import (
@@ -65,6 +66,8 @@ class Answer(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     stream: AsyncGenerator[bytes] | None = None
+    share: Share | None = None
+    """To be kept for as long as ``body`` is."""
 
 
 class Gateway:
@@ -201,7 +204,8 @@ class Exchange:
     async def whole(self, events: AsyncGenerator[Event]) -> Answer:
         """The answer in one piece: nothing leaves before everything is known and settled."""
         pieces = [piece async for piece in self._pieces(events)]
-        return Answer(self._headers(), self._explained(b"".join(pieces)))
+        body = self._explained(b"".join(pieces))
+        return Answer(self._headers(), body, share=self._errand.carried.share)
 
     async def begin(self, events: AsyncGenerator[Event]) -> Answer:
         """Wait for the first content: until then, a failure is an ordinary error response."""

@@ -236,7 +236,7 @@ def test_no_more_connections_than_there_are_files_for(
 
 
 def test_what_is_said_of_limits_is_what_the_listener_goes_by() -> None:
-    said = LimitSettings(1.0, 2.0, 3.0, 4.0, 5, 6, 7.0)
+    said = LimitSettings(1.0, 2.0, 3.0, 4.0, 5, 6, 7, 8.0)
 
     limits = _limits(ServerSettings(limits=said), 1_000_000)
 

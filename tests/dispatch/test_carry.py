@@ -829,7 +829,7 @@ class Refusing:
         await asyncio.Event().wait()
         return None
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int, take: object = None) -> bytes:
         raise NotImplementedError
 
 

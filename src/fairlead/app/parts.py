@@ -100,6 +100,7 @@ async def running(
         gateway = Gateway(state, dispatch, sinks)
 
         limits = _limits(server, descriptors.raised())
+        state.memory.most_bytes = limits.max_answer_bytes
         admin = Admin(gateway, state, metrics.render, limits)
         replays = Replays(gateway, state.idempotency)
         stack.push_async_callback(replays.close)
@@ -206,6 +207,7 @@ def _live(
         vitals=lambda: state.health.vitals(loop.time()),
         in_flight=lambda: listener().in_flight,
         shed=lambda: listener().load.shed,
+        answer_bytes=lambda: state.memory.taken_bytes,
         open_holds=lambda: state.ledger.open_holds,
         rows_waiting=lambda: store.rows_waiting,
         records_lost=lambda: journal.lost + (log.lost if log else 0),

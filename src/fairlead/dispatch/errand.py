@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 
 from msgspec import Struct, field
 
+from fairlead.state.memory import Share
 from fairlead.types.chat import End, Request
 from fairlead.types.decision import Attempt, Caller, Plan
 from fairlead.types.facts import Attempted
@@ -12,7 +13,7 @@ from fairlead.types.facts import Attempted
 class Carried:
     """What has happened so far while one plan is carried out. The gateway reads it at the end."""
 
-    __slots__ = ("attempts", "by", "dropped", "end", "first_token_s", "sent_s", "settled")
+    __slots__ = ("attempts", "by", "dropped", "end", "first_token_s", "sent_s", "settled", "share")
 
     def __init__(self) -> None:
         self.attempts: list[Attempted] = []
@@ -23,6 +24,8 @@ class Carried:
         self.end: End | None = None
         self.sent_s: float | None = None
         self.first_token_s: float | None = None
+        self.share: Share | None = None
+        """What an answer in one piece takes of the memory for answers. None: next to nothing."""
 
 
 class Errand(Struct):

@@ -26,10 +26,11 @@ from fairlead.outside.upstream import Reply, Upstream
 from fairlead.outside.watchdog import Watchdog
 from fairlead.state import State
 from fairlead.state.ledger import AT_ONCE, Hold
+from fairlead.state.memory import Share
 from fairlead.types.catalog import Endpoint, Secret
 from fairlead.types.chat import Begin, End, Event, Passed, Request, Usage
 from fairlead.types.decision import Attempt
-from fairlead.types.errors import BadRequest, Failure, OurError, UpstreamError
+from fairlead.types.errors import Failure, OurError, UpstreamError
 from fairlead.types.facts import Attempted, Basis
 
 Sign = Callable[[Endpoint, Secret | None], Mapping[str, str]]
@@ -95,6 +96,7 @@ class Trial:
     _read: list[bytes] | None = None
     """What the endpoint sent so far. None where it is not kept."""
     _room = WINDOW
+    _share: Share | None = None
     _kept_out = False
     _why = ""
     """What is to be said of it, where it did not fail."""
@@ -114,10 +116,7 @@ class Trial:
         if endpoint.name not in errand.plan.grant.endpoints:
             raise OurError(f"the plan names {endpoint.name}, which its grant does not allow")
         dialect, own = _spoken(request, endpoint)
-        try:
-            rendered = dialect.render_request(request, endpoint, attempt.max_output_tokens)
-        except RecursionError:
-            raise BadRequest("The body is nested too deep to be written anew.") from None
+        rendered = dialect.render_request(request, endpoint, attempt.max_output_tokens)
         try:
             await self._reserve()
             carried.by = attempt
@@ -158,9 +157,11 @@ class Trial:
         if self._refused is not None:
             raise await self._refusal()
         if not self._errand.request.stream:
-            body = await self._reply.read(MAX_ANSWER_BYTES)
+            body = await self._reply.read(MAX_ANSWER_BYTES, self._take)
             self._watchdog.pause()
-            return self._last((*self._decoder.feed(body), *self._decoder.close()))
+            events = self._last((*self._decoder.feed(body), *self._decoder.close()))
+            self._errand.carried.share = self._share
+            return events
         if self._alive:
             self._watchdog.expect(self._attempt.endpoint.timeouts.stall_s)
         elif self._due_s is not None:
@@ -172,15 +173,24 @@ class Trial:
                 raise
             return self._counted((end,))
         self._due_s = self._watchdog.pause()
-        if data is not None:
-            if self._read is not None:
-                self._read.append(data)
-                self._room -= len(data)
-                if self._room < 0:
-                    self._read = None
-            return self._counted(self._decoder.feed(data))
-        self._why = UNTERMINATED
-        return self._last(self._decoder.close())
+        if data is None:
+            self._why = UNTERMINATED
+            return self._last(self._decoder.close())
+        if self._read is not None:
+            self._read.append(data)
+            self._room -= len(data)
+            self._read = self._read if self._room >= 0 else None
+        events = self._decoder.feed(data)
+        if not events or self._share is not None:
+            self._weigh(events, len(data))
+        return self._counted(events)
+
+    def _weigh(self, events: Sequence[Event], size: int) -> None:
+        """A piece without an event is a part of one, and waits here. Raises Overloaded."""
+        if not events:
+            self._take(size)
+        elif self._share is not None:
+            self._share.give_back()
 
     def _last(self, events: Sequence[Event]) -> Sequence[Event]:
         """Nothing follows. Raises UpstreamError unless there is an end."""
@@ -201,6 +211,12 @@ class Trial:
             self._decoder.feed(b"")  # raises what it holds back
             return self._decoder.ending()
         return None
+
+    def _take(self, size: int) -> None:
+        """So much more waits here for what it belongs to. Raises Overloaded."""
+        if self._share is None:
+            self._share = Share(self._state.memory)
+        self._share.take(size)
 
     async def _reserve(self) -> None:
         """Reserve, and wait until the intent is durable where a hard budget depends on it."""
@@ -302,6 +318,8 @@ class Trial:
             return
         self._closed = True
         self._watchdog.stop()
+        if self._share is not None and (self._end is None or self._errand.request.stream):
+            self._share.give_back()
         attempted = self._attempted()
         if self._hold is not None:
             self._errand.carried.settled.append(

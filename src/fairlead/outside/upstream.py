@@ -7,7 +7,7 @@ more than all the rest: measured per small request 23 us of CPU at 16 at once, w
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_address
 from typing import Protocol
@@ -46,8 +46,9 @@ class Reply(Protocol):
         """The next bytes as they arrive, None at the end. Raises UpstreamError."""
         ...
 
-    async def read(self, limit: int) -> bytes:
-        """The whole body, at most ``limit`` bytes. Raises UpstreamError."""
+    async def read(self, limit: int, take: Callable[[int], None] | None = None) -> bytes:
+        """The whole body, at most ``limit`` bytes. Where it comes in more than one piece ``take``
+        hears of the size of each, and may raise. Raises UpstreamError."""
         ...
 
 
@@ -205,7 +206,7 @@ class _HttpReply:
         except BROKEN as error:
             raise UpstreamError(Failure.STREAM_BROKEN, "the connection broke off") from error
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int, take: Callable[[int], None] | None = None) -> bytes:
         data = await self.chunk()
         if data is None or (self._payload.at_eof() and len(data) <= limit):
             return data or b""
@@ -216,6 +217,8 @@ class _HttpReply:
                 size += len(data)
                 if size > limit:
                     raise UpstreamError(Failure.BAD_SUCCESS, f"answer larger than {limit} bytes")
+                if take is not None:
+                    take(len(data))
                 parts.append(data)
                 data = await self.chunk()
             return b"".join(parts)

@@ -171,7 +171,7 @@ class Listener:
                     answer = await self._replays.answer(call, key)
                 if answer.stream is None:
                     headers = {**answer.headers, **identity(dialect, request_id)}
-                    response = answered(request, answer.body, headers)
+                    response = answered(request, answer.body, headers, answer.share)
                 else:
                     response = await self._stream(request, call, answer)
             else:

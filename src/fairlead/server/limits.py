@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from fairlead.state.memory import MOST_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -29,6 +31,8 @@ class Limits:
     """How long we go on reading what nobody wants, so that its sender can read our refusal."""
     max_in_flight: int = 2000
     """Requests that are being served."""
+    max_answer_bytes: int = MOST_BYTES
+    """Of all answers that wait for their end or for their caller."""
     max_waiting: int = 1024
     """Requests that may arrive in one turn of the loop."""
     max_wait_s: float = 0.15

@@ -1,6 +1,7 @@
 """What changes while we run. Only this room mutates: it observes facts and offers a frozen View.
 
-``State`` holds one of each: registry, keys, limits, health, ledger, idempotency, learned.
+``State`` holds one of each: registry, keys, limits, health, ledger, idempotency, learned,
+memory.
 They know nothing of one another.
 """
 
@@ -13,6 +14,7 @@ from fairlead.state.keys import Keys
 from fairlead.state.learned import Learned
 from fairlead.state.ledger import Ledger, Writer
 from fairlead.state.limits import RateLimits
+from fairlead.state.memory import Memory
 from fairlead.state.registry import Registry
 from fairlead.types.catalog import Catalog
 from fairlead.types.decision import Caller, View
@@ -36,6 +38,7 @@ class State:
         self.ledger = Ledger(writer)
         self.idempotency = Idempotency(writer, claims)
         self.learned = Learned()
+        self.memory = Memory()
         self._dice = dice
 
     def swap(self, catalog: Catalog) -> None:

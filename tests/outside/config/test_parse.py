@@ -39,7 +39,8 @@ routes:
       - {models: ["gpt-*"], weights: {quality: 1, cost: 3}}
 server:
   {listen: "[::1]:4601", data: /var/lib/fairlead, max_body: 1MiB, keep: 30d, drain: 30s,
-   limits: {keep_alive: 10m, max_in_flight: 500, max_wait: 50ms}, drain_delay: 0s, discover: false}
+   limits: {keep_alive: 10m, max_in_flight: 500, max_answer_memory: 1MiB,
+            max_wait: 50ms}, drain_delay: 0s, discover: false}
 """
 
 
@@ -96,7 +97,9 @@ def test_server() -> None:
         keep_ms=30 * 86_400_000,
         max_body_bytes=1 << 20,
         drain_s=30.0,
-        limits=LimitSettings(keep_alive_s=600.0, max_in_flight=500, max_wait_s=0.05),
+        limits=LimitSettings(
+            keep_alive_s=600.0, max_in_flight=500, max_answer_bytes=1 << 20, max_wait_s=0.05
+        ),
         discover=False,
     )
 

@@ -266,6 +266,13 @@ LIMITS: Table = {
         "Connections that are open at once.",
     ),
     "max_in_flight": Key(one(units.count), "number", "2000", "Requests that are served at once."),
+    "max_answer_memory": Key(
+        one(units.some_bytes),
+        "size",
+        "512MiB",
+        "For all answers that wait for their end, or for callers who read slowly.",
+        "max_answer_bytes",
+    ),
     "max_wait": Key(
         one(units.seconds),
         "duration",

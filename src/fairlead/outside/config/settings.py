@@ -77,6 +77,7 @@ class LimitSettings(Struct, frozen=True):
     write_idle_s: float | None = None
     max_connections: int | None = None
     max_in_flight: int | None = None
+    max_answer_bytes: int | None = None
     max_wait_s: float | None = None
 
 
