@@ -16,8 +16,8 @@ from fairlead.decide.rescue import (
     Leg,
     Skipper,
     Went,
-    counts,
     is_proven,
+    is_retry,
     is_text,
     may_prefill,
     next_leg,
@@ -145,7 +145,7 @@ def test_who_was_answering_is_asked_again_beyond_the_allowance_once() -> None:
     assert [is_proven(one, went) for went in ([cut], [cut, cut], [error])] == [True, False, False]
     refused, diverged = Went(Leg(one, True), WORDS["refused"]), Went(Leg(one))
     assert is_proven(one, [cut, refused, diverged])
-    assert [counts(one, went, spent) for went in ([cut], [cut, cut], [error])] == [
+    assert [is_retry(one, went, spent) for went in ([cut], [cut, cut], [error])] == [
         False,
         True,
         True,

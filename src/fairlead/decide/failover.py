@@ -1,6 +1,6 @@
 """After a failure: whom to ask next, or nobody. Pure; dispatch does the asking and the waiting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -76,6 +76,11 @@ class Allowance(Struct, frozen=True):
     spent: frozenset[tuple[str, str]] = frozenset()
     """Those who had their share of retries."""
 
+    def counts(self, attempt: Attempt, asked: Iterable[Attempt]) -> bool:
+        """Whether one more attempt, after those ``asked``, counts against it."""
+        before = [one.key for one in asked]
+        return attempt.key in before or (bool(before) and attempt.key in self.ailing)
+
 
 UNLIMITED = Allowance()
 
@@ -136,9 +141,8 @@ def goes_regardless(attempt: Attempt, tried: Sequence[Tried], allowance: Allowan
 
 def is_retry(attempt: Attempt, tried: Sequence[Tried], allowance: Allowance) -> bool:
     """Whether an attempt counts against the allowance of whom it asks."""
-    if was_answering(attempt, tried):
-        return False
-    return _was_asked(attempt, tried) or (bool(tried) and attempt.key in allowance.ailing)
+    again = was_answering(attempt, tried)
+    return not again and allowance.counts(attempt, [one.attempt for one in tried])
 
 
 def pause_s(attempt: Attempt, tried: Sequence[Tried], dice: float) -> float:

@@ -96,14 +96,14 @@ def is_proven(attempt: Attempt, went: Sequence[Went]) -> bool:
     return not (blamed or failed) and attempt.key == first.leg.attempt.key
 
 
-def counts(attempt: Attempt, went: Sequence[Went], allowance: Allowance) -> bool:
+def is_retry(attempt: Attempt, went: Sequence[Went], allowance: Allowance) -> bool:
     """Whether an attempt counts against the allowance of whom it asks."""
-    again = any(one.leg.attempt.key == attempt.key for one in went)
-    return (again or attempt.key in allowance.ailing) and not is_proven(attempt, went)
+    proven = is_proven(attempt, went)
+    return not proven and allowance.counts(attempt, [one.leg.attempt for one in went])
 
 
 def _is_allowed(attempt: Attempt, went: Sequence[Went], allowance: Allowance) -> bool:
-    return attempt.key not in allowance.spent or not counts(attempt, went, allowance)
+    return attempt.key not in allowance.spent or not is_retry(attempt, went, allowance)
 
 
 def _legs(attempt: Attempt, went: Sequence[Went], prefills: bool) -> list[Leg]:

@@ -15,8 +15,8 @@ from fairlead.decide.rescue import (
     Leg,
     Skipper,
     Went,
-    counts,
     is_proven,
+    is_retry,
     is_text,
     may_prefill,
     next_leg,
@@ -121,7 +121,7 @@ class Rescue:
         allowance = self._health.allowance([one.key for one in left], now_s)
         plan = replace(plan, attempts=left)
         leg = next_leg(plan, self._went, prefills, made, elapsed_s, allowance)
-        if leg is not None and counts(leg.attempt, self._went, allowance):
+        if leg is not None and is_retry(leg.attempt, self._went, allowance):
             self._health.retrying(leg.attempt.key, now_s)
         last = self._went[-1]
         if leg is None or last.error is None or last.error.failure is Failure.CALLER_FAULT:
