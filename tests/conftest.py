@@ -3,8 +3,14 @@ example takes is no property, for the machine may be busy. ``HYPOTHESIS_PROFILE=
 each time, and many more: at least 20,000 steps of each state machine (``make properties``)."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from servers.canned import OPENAI
+from servers.scripted import Scripted, scripted
+from servers.setup import Setup
 
 settings.register_profile(
     "fairlead",
@@ -20,3 +26,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fairlead"))
+
+
+@pytest.fixture
+def up() -> Iterator[Scripted]:
+    """An upstream that answers, until a test tells it otherwise."""
+    with scripted() as upstream:
+        for model in ("small", "other"):
+            upstream.on(model, OPENAI["text"])
+        yield upstream
+
+
+@pytest.fixture
+def setup(up: Scripted) -> Setup:
+    """A configuration that serves one model of it."""
+    return Setup().endpoint("small", up.address, "openai_chat")

@@ -1,7 +1,7 @@
 """The loop that the program runs on, and a gateway's parts before a scripted upstream."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,25 +10,11 @@ import uvloop
 from app.made import catalog_of
 from fairlead.outside.folder import Folder
 from fairlead.types.catalog import Catalog
-from servers.canned import OPENAI
-from servers.scripted import Scripted, scripted
 from servers.setup import Setup
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture
-def up() -> Iterator[Scripted]:
-    with scripted() as upstream:
-        upstream.on("small", OPENAI["text"])
-        yield upstream
-
-
-@pytest.fixture
-def setup(up: Scripted) -> Setup:
-    return Setup().endpoint("small", up.address, "openai_chat")
 
 
 @pytest.fixture

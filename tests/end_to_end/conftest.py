@@ -27,7 +27,7 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def up() -> Iterator[Scripted]:
+def vendors() -> Iterator[Scripted]:
     with scripted() as server:
         for dialect, cases in PROVIDERS.items():
             for case, answer in cases.items():
@@ -46,13 +46,13 @@ def message_or_count(seen: Seen) -> Script:
 
 
 @pytest.fixture(scope="session")
-def served(up: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(vendors: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     setup = Setup()
     for dialect, cases in PROVIDERS.items():
         for case in (*cases, *BROKEN):
-            setup.endpoint(f"{dialect}-{case}", up.address, dialect)
-    setup.endpoint("openai_chat-embed", up.address, "openai_chat", capabilities=["embed"])
+            setup.endpoint(f"{dialect}-{case}", vendors.address, dialect)
+    setup.endpoint("openai_chat-embed", vendors.address, "openai_chat", capabilities=["embed"])
     key = create_key(folder / "data", "sdk")
     with gateway(folder, setup.text(), setup.secrets) as running:
         yield Served(running, key)

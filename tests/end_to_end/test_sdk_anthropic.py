@@ -46,7 +46,7 @@ class Over:
 
     client: Anthropic
     provider: str
-    up: Scripted
+    vendors: Scripted
 
     @property
     def signature(self) -> str:
@@ -58,16 +58,16 @@ class Over:
 
     def asked(self, case: str) -> Any:
         """The body that the provider got last."""
-        return self.up.asked(self.model(case))[-1].json
+        return self.vendors.asked(self.model(case))[-1].json
 
 
 @pytest.fixture(params=[DIRECT, "anthropic_messages", "openai_chat"])
-def over(request: pytest.FixtureRequest, up: Scripted) -> Iterator[Over]:
+def over(request: pytest.FixtureRequest, vendors: Scripted) -> Iterator[Over]:
     if request.param == DIRECT:
-        with Anthropic(base_url=up.address, api_key="k", max_retries=0) as client:
-            yield Over(client, "anthropic_messages", up)
+        with Anthropic(base_url=vendors.address, api_key="k", max_retries=0) as client:
+            yield Over(client, "anthropic_messages", vendors)
     else:
-        yield Over(request.getfixturevalue("anthropic_client"), request.param, up)
+        yield Over(request.getfixturevalue("anthropic_client"), request.param, vendors)
 
 
 def test_text(over: Over) -> None:
@@ -262,7 +262,7 @@ def test_thinking_streamed(over: Over) -> None:
 
 
 def test_an_unsigned_thought_never_reaches_the_vendor(
-    anthropic_client: Anthropic, up: Scripted
+    anthropic_client: Anthropic, vendors: Scripted
 ) -> None:
     thought = {"type": "thinking", "thinking": THOUGHT, "signature": UNSIGNED}
     said = [thought, {"type": "text", "text": TEXT}]
@@ -270,7 +270,9 @@ def test_an_unsigned_thought_never_reaches_the_vendor(
     model = "anthropic_messages-text"
     anthropic_client.messages.create(model=model, messages=messages, max_tokens=100)
 
-    assert up.asked(model)[-1].json["messages"][1]["content"] == [{"type": "text", "text": TEXT}]
+    assert vendors.asked(model)[-1].json["messages"][1]["content"] == [
+        {"type": "text", "text": TEXT}
+    ]
 
 
 @pytest.mark.parametrize("over", [DIRECT, "anthropic_messages"], indirect=True)

@@ -50,23 +50,23 @@ class Over:
 
     client: OpenAI
     provider: str
-    up: Scripted
+    vendors: Scripted
 
     def model(self, case: str) -> str:
         return f"{self.provider}-{case}"
 
     def asked(self, case: str) -> Any:
         """The body that the provider got last."""
-        return self.up.asked(self.model(case))[-1].json
+        return self.vendors.asked(self.model(case))[-1].json
 
 
 @pytest.fixture(params=[DIRECT, "openai_chat", "anthropic_messages"])
-def over(request: pytest.FixtureRequest, up: Scripted) -> Iterator[Over]:
+def over(request: pytest.FixtureRequest, vendors: Scripted) -> Iterator[Over]:
     if request.param == DIRECT:
-        with OpenAI(base_url=f"{up.address}/v1", api_key="k", max_retries=0) as client:
-            yield Over(client, "openai_chat", up)
+        with OpenAI(base_url=f"{vendors.address}/v1", api_key="k", max_retries=0) as client:
+            yield Over(client, "openai_chat", vendors)
     else:
-        yield Over(request.getfixturevalue("openai_client"), request.param, up)
+        yield Over(request.getfixturevalue("openai_client"), request.param, vendors)
 
 
 def test_text(over: Over) -> None:
@@ -283,12 +283,12 @@ async def test_the_async_client(over: Over) -> None:
     assert text == TEXT
 
 
-def test_embeddings(openai_client: OpenAI, up: Scripted) -> None:
+def test_embeddings(openai_client: OpenAI, vendors: Scripted) -> None:
     answer = openai_client.embeddings.create(model="openai_chat-embed", input=["one", "two"])
 
     assert [item.embedding for item in answer.data] == [[0.25, -0.5, 0], [0.25, -0.5, 1]]
     assert answer.usage.prompt_tokens == 8
-    assert up.asked("openai_chat-embed")[-1].json["input"] == ["one", "two"]
+    assert vendors.asked("openai_chat-embed")[-1].json["input"] == ["one", "two"]
 
 
 def test_models(openai_client: OpenAI) -> None:

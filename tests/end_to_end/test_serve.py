@@ -21,26 +21,13 @@ import pytest
 from servers.canned import OPENAI
 from servers.gateway import PROGRAM, Gateway, create_key, environment, gateway
 from servers.plain import ask, request, streaming
-from servers.scripted import Gate, Scripted, scripted, stream
+from servers.scripted import Gate, Scripted, stream
 from servers.setup import Setup
 
 FRAMES = OPENAI["text"].frames
 USUAL_PORTS = (11434, 1234, 8080, 8000, 30000)
 HALF_A_SECOND = 0.5
 MOST_S = 10.0
-
-
-@pytest.fixture
-def up() -> Iterator[Scripted]:
-    with scripted() as upstream:
-        for model in ("small", "other"):
-            upstream.on(model, OPENAI["text"])
-        yield upstream
-
-
-@pytest.fixture
-def setup(up: Scripted) -> Setup:
-    return Setup().endpoint("small", up.address, "openai_chat")
 
 
 def rows(data: Path, sql: str) -> list[tuple[Any, ...]]:

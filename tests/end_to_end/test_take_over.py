@@ -26,23 +26,11 @@ from servers.gateway import (
     gateway,
 )
 from servers.plain import CHAT, ask, request, streaming
-from servers.scripted import Gate, Scripted, reply, scripted, stream
+from servers.scripted import Gate, Scripted, reply, stream
 from servers.setup import Setup
 
 FRAMES = OPENAI["text"].frames
 MOST_S = 10.0
-
-
-@pytest.fixture
-def up() -> Iterator[Scripted]:
-    with scripted() as upstream:
-        upstream.on("small", OPENAI["text"])
-        yield upstream
-
-
-@pytest.fixture
-def setup(up: Scripted) -> Setup:
-    return Setup().endpoint("small", up.address, "openai_chat")
 
 
 class Processes:
