@@ -1,9 +1,12 @@
 """As many files as the system lets us have."""
 
+import resource
 import subprocess
 import sys
 
 import pytest
+
+from fairlead.outside.descriptors import raised
 
 PROGRAM = """
 import resource
@@ -29,3 +32,16 @@ def test_the_limit_of_open_files_is_raised_as_far_as_may_be(
     )
 
     assert ran.stdout.strip() == then
+
+
+@pytest.mark.parametrize("error", [ValueError("current limit exceeds maximum"), PermissionError()])
+def test_where_it_may_not_be_raised_it_stays(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(what: int, limits: tuple[int, int]) -> None:
+        raise error
+
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+
+    assert raised() == 256
