@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prove import faulty as f
+from prove import odd
 from prove.expected import FIRST_TOKEN_S, IN_TIME_S, STALL_S, WELL, WHOLE_S, Expect
 from prove.faulty import DRIP_S, Play
 from prove.vendors import HELD, TEXT
@@ -349,31 +350,31 @@ FAULTS: tuple[Fault, ...] = (
         None,
     ),
     # Odd, and well
-    Fault("split-utf8", "every byte by itself", f.in_bytes, *_both(WELL)),
-    Fault("at-once", "everything in one packet", f.at_once, *_both(WELL)),
-    Fault("crlf", "events with CRLF", f.with_carriage_returns, WELL, None),
-    Fault("hints", "100 and 103 first", f.with_hints, *_both(WELL)),
+    Fault("split-utf8", "every byte by itself", odd.in_bytes, *_both(WELL)),
+    Fault("at-once", "everything in one packet", odd.at_once, *_both(WELL)),
+    Fault("crlf", "events with CRLF", odd.with_carriage_returns, WELL, None),
+    Fault("hints", "100 and 103 first", odd.with_hints, *_both(WELL)),
     Fault(
         "second-answer",
         "a second answer behind the first, 3 calls",
-        f.with_another_answer,
+        odd.with_another_answer,
         *_both(WELL),
         calls=3,
     ),
     Fault(
         "closes-after",
         "closes after each answer without a word, 3 calls",
-        f.closing_after,
+        odd.closing_after,
         *_both(Expect(or_failure="transient")),
         calls=3,
     ),
-    Fault("http-1.0", "HTTP/1.0, ends with the connection", f.as_http_1_0, *_both(WELL)),
-    Fault("after-end", "text after the terminal", f.with_noise_after, WELL, None),
+    Fault("http-1.0", "HTTP/1.0, ends with the connection", odd.as_http_1_0, *_both(WELL)),
+    Fault("after-end", "text after the terminal", odd.with_noise_after, WELL, None),
     Fault(
         "wrong-usage",
         "usage of no sense",
-        f.with_usage(USAGE_OPENAI, USAGE_ANTHROPIC),
+        odd.with_usage(USAGE_OPENAI, USAGE_ANTHROPIC),
         *_both(WELL),
     ),
-    Fault("no-usage", "usage missing", f.with_usage(None, None), *_both(WELL)),
+    Fault("no-usage", "usage missing", odd.with_usage(None, None), *_both(WELL)),
 )

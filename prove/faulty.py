@@ -192,7 +192,7 @@ def flooding(vendor: Vendor, streamed: bool) -> Answer:
     if streamed:
         opening = stream(*vendor.text.frames[: vendor.opening])[:-1]
         return Timed(lambda: chain(opening, repeat(chunk(vendor.pings[0] * 1000))))
-    return Timed(lambda: chain((_chunked_head(JSON),), repeat(chunk(b" " * (1 << 16)))))
+    return Timed(lambda: chain((chunked_head(JSON),), repeat(chunk(b" " * (1 << 16)))))
 
 
 def late(vendor: Vendor, streamed: bool) -> Answer:
@@ -200,7 +200,7 @@ def late(vendor: Vendor, streamed: bool) -> Answer:
     if streamed:
         opening = stream(*vendor.text.frames[: vendor.opening])[:-1]
         return dripping(*(chunk(ping) for ping in vendor.pings), before=opening)
-    return dripping(chunk(b" "), before=(_chunked_head(JSON),))
+    return dripping(chunk(b" "), before=(chunked_head(JSON),))
 
 
 def slow(seconds: float) -> Play:
@@ -208,7 +208,7 @@ def slow(seconds: float) -> Play:
 
     def play(vendor: Vendor, streamed: bool) -> Answer:
         if not streamed:
-            return waiting(seconds, (_chunked_head(JSON), chunk(b" ")), _rest(whole(vendor.text)))
+            return waiting(seconds, (chunked_head(JSON), chunk(b" ")), _rest(whole(vendor.text)))
         frames = vendor.text.frames
         begin = stream(*frames[: vendor.opening], *vendor.pings)
         return waiting(seconds, begin[:-1], stream(*frames[vendor.opening :])[1:])
@@ -220,7 +220,7 @@ def dripping_content(vendor: Vendor, streamed: bool) -> Answer:
     """Byte by byte, so slowly that nothing is ever complete."""
     data = vendor.text.frames[vendor.opening] if streamed else whole(vendor.text)
     kind = SSE if streamed else JSON
-    return dripping(*(chunk(byte) for byte in split(data[:60])), before=(_chunked_head(kind),))
+    return dripping(*(chunk(byte) for byte in split(data[:60])), before=(chunked_head(kind),))
 
 
 def stalled(vendor: Vendor, streamed: bool) -> Answer:
@@ -237,7 +237,7 @@ def stalled_alive(vendor: Vendor, streamed: bool) -> Answer:
     return dripping(*(chunk(ping) for ping in vendor.pings), before=begin)
 
 
-def _chunked_head(kind: str) -> bytes:
+def chunked_head(kind: str) -> bytes:
     return head(200, {"content-type": kind, "transfer-encoding": "chunked"})
 
 
@@ -252,13 +252,13 @@ def _begun(vendor: Vendor, streamed: bool, share: float, shift: int = 0) -> tupl
     """The right answer, up to a ``share`` of its content, ``shift`` bytes further."""
     script = vendor.answer(streamed)
     if not streamed:
-        return cut(script, len(_bytes(script[:1])) + int(share * len(_bytes(script[1:]))))[:-1]
+        return cut(script, len(bytes_of(script[:1])) + int(share * len(bytes_of(script[1:]))))[:-1]
     first, last = 1 + vendor.opening, len(script) - 1 - vendor.closing
-    begin, end = len(_bytes(script[:first])), len(_bytes(script[:last]))
+    begin, end = len(bytes_of(script[:first])), len(bytes_of(script[:last]))
     return cut(script, begin + int(share * (end - begin)) + shift)[:-1]
 
 
-def _bytes(script: Script) -> bytes:
+def bytes_of(script: Script) -> bytes:
     return b"".join(step for step in script if isinstance(step, bytes))
 
 
@@ -272,13 +272,13 @@ def broken_after(share: float) -> Play:
 
     def play(vendor: Vendor, streamed: bool) -> Answer:
         script = vendor.answer(streamed)
-        return cut(script, int(share * len(_bytes(script))))
+        return cut(script, int(share * len(bytes_of(script))))
 
     return play
 
 
 def broken_in_character(vendor: Vendor, streamed: bool) -> Answer:
-    data = _bytes(vendor.answer(streamed))
+    data = bytes_of(vendor.answer(streamed))
     return cut(vendor.answer(streamed), data.index("京".encode()) + 2)
 
 
@@ -334,7 +334,7 @@ def broken_in_tool_call(vendor: Vendor, streamed: bool) -> Answer:
         frames = vendor.tools.frames
         return (*stream(*frames[: len(frames) - vendor.closing - 1])[:-1], End.CLOSE)
     script = reply(whole(vendor.tools))
-    return cut(script, len(_bytes(script)) - 200)
+    return cut(script, len(bytes_of(script)) - 200)
 
 
 def ended_in_tool_call(vendor: Vendor, streamed: bool) -> Answer:
@@ -354,7 +354,7 @@ def bad_chunk(vendor: Vendor, streamed: bool) -> Answer:
     if streamed:
         begun = stream(*vendor.text.frames[: vendor.opening + 5])[:-1]
         return (*begun, b"zz\r\nnonsense\r\n", Gate())
-    begun = (_chunked_head(JSON), chunk(whole(vendor.text)[:50]))
+    begun = (chunked_head(JSON), chunk(whole(vendor.text)[:50]))
     return waiting(DRIP_S, begun, (b"zz\r\nnonsense\r\n", Gate()))
 
 
@@ -405,9 +405,7 @@ BOMB = gzip.compress(b" " * (64 << 20))
 def endless(vendor: Vendor, streamed: bool) -> Answer:
     """A single event, or a body, without end."""
     start, kind = (b"data: ", SSE) if streamed else (b'{"a":"', JSON)
-    return Timed(
-        lambda: chain((_chunked_head(kind), chunk(start)), repeat(chunk(b"m" * (1 << 16))))
-    )
+    return Timed(lambda: chain((chunked_head(kind), chunk(start)), repeat(chunk(b"m" * (1 << 16)))))
 
 
 def bad_utf8(vendor: Vendor, streamed: bool) -> Answer:
@@ -440,85 +438,12 @@ def error_event(at: int, message: str, type: str, code: str | None = None) -> Pl
     return play
 
 
-# Answers that look wrong, and are right ----------------------------------------------------------
-
-
-def in_bytes(vendor: Vendor, streamed: bool) -> Answer:
-    """Each byte on its own: every character of more than one byte arrives in pieces."""
-    if streamed:
-        return stream(*split(b"".join(vendor.text.frames)))
-    return (_chunked_head(JSON), *(chunk(byte) for byte in split(whole(vendor.text))), b"0\r\n\r\n")
-
-
-def at_once(vendor: Vendor, streamed: bool) -> Answer:
-    return (_bytes(vendor.answer(streamed)),)
-
-
-def with_carriage_returns(vendor: Vendor, streamed: bool) -> Answer:
-    return stream(*(frame.replace(b"\n", b"\r\n") for frame in vendor.text.frames))
-
-
-def with_hints(vendor: Vendor, streamed: bool) -> Answer:
-    """Interim responses before the real one (RFC 9110, 15.2)."""
-    hints = b"HTTP/1.1 100 Continue\r\n\r\n" + head(103, {"link": "</a>; rel=preload"})
-    return (hints, *vendor.answer(streamed))
-
-
-def with_another_answer(vendor: Vendor, streamed: bool) -> Answer:
-    """A second answer behind the first, that nobody asked for: whoever comes next must not get
-    it."""
-    other = reply(whole(vendor.text).replace(b"harbour", b"mistake"))
-    return (_bytes((*vendor.answer(streamed), *other)),)
-
-
-def closing_after(vendor: Vendor, streamed: bool) -> Answer:
-    """The answer, and then the connection is closed without a word, as idle ones are."""
-    return (*vendor.answer(streamed), End.CLOSE)
-
-
-def as_http_1_0(vendor: Vendor, streamed: bool) -> Answer:
-    """Ends when the connection does."""
-    body = b"".join(vendor.text.frames) if streamed else whole(vendor.text)
-    kind = SSE if streamed else JSON
-    return (b"HTTP/1.0 200 OK\r\ncontent-type: %b\r\n\r\n" % kind.encode(), body, End.CLOSE)
-
-
-def with_noise_after(vendor: Vendor, streamed: bool) -> Answer:
-    """More text after the terminal."""
-    return stream(*vendor.text.frames, *vendor.text.frames[vendor.opening : vendor.opening + 3])
+# Others ------------------------------------------------------------------------------------------
 
 
 def filtered(vendor: Vendor, streamed: bool) -> Answer:
     """An answer that the vendor's own filter broke off, and says so."""
     return stream(*vendor.filtered.frames) if streamed else reply(whole(vendor.filtered))
-
-
-def with_usage(openai: object, anthropic: object) -> Play:
-    """The right answer with another usage; None leaves it out."""
-
-    def play(vendor: Vendor, streamed: bool) -> Answer:
-        usage = openai if vendor.dialect == "openai_chat" else anthropic
-        if streamed:
-            return stream(*(_used(frame, usage) for frame in vendor.text.frames))
-        return reply(json.dumps(_replaced(dict(vendor.text.whole), usage)).encode())
-
-    return play
-
-
-def _used(frame: bytes, usage: object) -> bytes:
-    before, mark, data = frame.partition(b"data: ")
-    if not data.startswith(b"{"):
-        return frame
-    value = json.loads(data)
-    if "message" in value:
-        value["message"] = _replaced(value["message"], usage)
-    return before + mark + json.dumps(_replaced(value, usage)).encode() + b"\n\n"
-
-
-def _replaced(value: dict[str, Any], usage: object) -> dict[str, Any]:
-    if not value.get("usage"):
-        return value
-    return {**value, "usage": usage} if usage is not None else {**value, "usage": None}
 
 
 class Flapping:
