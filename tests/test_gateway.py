@@ -15,7 +15,7 @@ from fairlead.outside import database
 from fairlead.types.catalog import Endpoint, Price, Rates
 from fairlead.types.decision import Limits as KeyLimits
 from servers import canned
-from servers.inprocess import QUICK, Served, at, secret_of, serving
+from servers.inprocess import LIST, QUICK, Served, at, secret_of, serving
 from servers.scripted import End, Script, Scripted, Step, chunk, reply, stream
 
 GOOD = canned.OPENAI["text"]
@@ -54,6 +54,30 @@ async def test_a_whole_answer_says_who_gave_it_and_what_it_cost(
     }
     assert got.headers["x-request-id"] == fact.request_id
     assert got.headers["server"] == "fairlead"
+
+
+async def test_a_body_that_took_its_time_is_decided_as_things_are_then(
+    up: Scripted, tmp_path: Path
+) -> None:
+    asked = json.dumps(
+        {"model": LIST, "messages": [{"role": "user", "content": "Hello."}]}
+    ).encode()
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        with closing(writer):
+            writer.write(served.head(asked))
+            async with asyncio.timeout(5.0):
+                while not served.listener.in_flight:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0)
+                until_s = monotonic() + 0.05
+                served.state.health.dry(("at-a/a", "env:KEY_A"), 0.05, until_s - 0.05)
+                while monotonic() <= until_s:
+                    await served.request("GET", "/healthz")
+                writer.write(asked)
+                await reader.read()
+
+    [fact] = served.exchanged()
+    assert [attempted.endpoint for attempted in fact.attempts] == ["at-a/a"]
 
 
 async def test_a_stream_says_so_before_it_knows_the_cost(up: Scripted, tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ class Client:
         if response.whole:
             self._is_right()
             return "ok"
+        if not got_frames(ask.dialect, response.body).errors:
+            return HUNG_UP
         self._is_cut()
         return "cut"
 

@@ -126,6 +126,8 @@ class Books:
         self.probes: dict[Key, dict[int, float]] = defaultdict(dict)
         self.gates: dict[Key, tuple[float, float]] = {}
         """When we were told, and until when it is not to be asked."""
+        self.dry: dict[Key, tuple[float, float]] = {}
+        """The same, of those that told in an answer that nothing is left."""
         self.gone: dict[str, tuple[float, float]] = {}
         self.revoked: dict[str, float] = {}
         self.admitted: dict[str, list[float]] = defaultdict(list)
@@ -252,6 +254,7 @@ class Books:
             self.spent,
             self.probes,
             self.gates,
+            self.dry,
             self.gone,
             self.admitted,
         ):
@@ -310,17 +313,29 @@ class Books:
             return
         if attempted.failure in GATES_S:
             for_s, asked_s = GATES_S[attempted.failure], attempted.retry_after_s
-            if attempted.failure == Failure.RATE_LIMIT and asked_s is not None:
-                for_s = min(asked_s, LONGEST_GATE_S)
+            if attempted.failure == Failure.RATE_LIMIT:
+                [*_, sent] = [one for one in self.requests[request].sent if one.endpoint == key[0]]
+                told_s = asked_s if sent.dry_s is None else sent.dry_s
+                for_s = for_s if told_s is None else min(told_s, LONGEST_GATE_S)
             _, until_s = self.gates.get(key, (0.0, 0.0))
             self.gates[key] = now_s, max(until_s, now_s + for_s)
         elif attempted.failure == Failure.MODEL_GONE:
             self.gone[attempted.endpoint] = now_s, now_s + MISSING_S
 
+    def announced(self, exchange: Exchange) -> None:
+        """An answer has begun, and with it came word that nothing is left."""
+        if exchange.how in REFUSALS:
+            return  # that is a refusal
+        now_s, key = self._machine.now_s(), _key(exchange)
+        _, until_s = self.dry.get(key, (0.0, 0.0))
+        wait_s = min(exchange.dry_s or 0.0, LONGEST_GATE_S)
+        self.dry[key] = now_s, max(until_s, now_s + wait_s)
+
     def forget(self, endpoints: Collection[str]) -> None:
         """These were changed by a reload: what was learned of them does not count."""
-        for key in [key for key in (*self.gates, *self.probes) if key[0] in endpoints]:
+        for key in [key for key in (*self.gates, *self.dry, *self.probes) if key[0] in endpoints]:
             self.gates.pop(key, None)
+            self.dry.pop(key, None)
             self.probes.pop(key, None)
         for name in endpoints:
             self.gone.pop(name, None)
@@ -350,6 +365,10 @@ class Books:
     def _patient(self, exchange: Exchange, request: Request, where: str) -> None:
         """A request that came after we were told to wait, or that a model is gone, obeys."""
         key = _key(exchange)
+        told_s, until_s = self.dry.get(key, (0.0, 0.0))
+        if len(request.sent) == 1 and told_s < request.arrived_s and exchange.began_s < until_s:
+            what = "who has nothing left is not asked while another could serve"
+            must(not request.well, what, f"{where}: {request.well}, dry until {until_s:.3f}")
         for (told_s, until_s), what in (
             (self.gates.get(key, (0.0, 0.0)), "who asked us to wait is not asked"),
             (self.gone.get(exchange.endpoint, (0.0, 0.0)), "a model that is gone is not asked"),

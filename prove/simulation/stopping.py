@@ -59,6 +59,11 @@ class Stop(Struct):
         """Until when it lets run what runs."""
         return min(self.closed_s + self.window_s, max(self.again_s, self.told_s))
 
+    @property
+    def times(self) -> str:
+        told = f"told at {self.told_s:.3f}, closed at {self.closed_s:.3f}"
+        return f"{told}, to cut at {self.cuts_s:.3f}, over at {self.over_s}"
+
     def sends(self, request: Request) -> None:
         """An endpoint is asked for it."""
         began_s = request.client.began_s
@@ -70,7 +75,7 @@ class Stop(Struct):
         now_s, began_s = self.machine.now_s(), request.client.began_s
         if not (shut or outcome in TURNED_AWAY) or began_s >= self.closed_s - SOON_S:
             return
-        where = f"request {request.ask.number}, {outcome}, began at {began_s:.3f}: {self}"
+        where = f"request {request.ask.number}, {outcome}, began at {began_s:.3f}, {self.times}"
         must(now_s >= self.cuts_s, "what runs may end within the window", where)
         if outcome == HUNG_UP:
             # To be settled takes a disk, and for what is cut there is a second.
@@ -85,7 +90,7 @@ class Stop(Struct):
     def is_over(self, in_flight: Sequence[object], unsettled: Sequence[str]) -> None:
         """The process has ended."""
         self.over_s = now_s = self.machine.now_s()
-        where = f"{self}"
+        where = self.times
         in_time = self.closed_s - self.told_s <= self.delay_s + self.slack_s
         must(in_time, "who is told to stop takes nothing new", where)
         must(now_s <= self.cuts_s + CUT_S + self.slack_s, "who is told to stop ends in time", where)

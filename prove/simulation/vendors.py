@@ -15,6 +15,7 @@ from fairlead.types.errors import Failure, UpstreamError
 from prove.simulation import answers
 from prove.simulation.answers import Said
 from prove.simulation.chance import Chance
+from prove.simulation.headroom import Headroom
 
 FOREVER_S = 1e9
 
@@ -81,6 +82,8 @@ class Exchange(Struct):
     told: bool = False
     """The gateway has had the head of the answer."""
     open: bool = False
+    dry_s: float | None = None
+    """So long, the answer's head says, a limit has nothing left."""
 
 
 class Vendor(Struct):
@@ -103,12 +106,17 @@ Began = Callable[[Exchange], None]
 class Vendors:
     """All endpoints, found by the start of the address."""
 
+    headroom: Headroom | None = None
+    """Where they tell how much is left of their limits."""
+
     def __init__(self, vendors: list[Vendor], chance: Chance, request: Callable[[], int]) -> None:
         self.by_url = {vendor.endpoint.base_url: vendor for vendor in vendors}
         self._chance = chance
         self._request = request
         self.began: Began = lambda exchange: None
         """Told of each exchange before anything of it happens."""
+        self.announced: Began = lambda exchange: None
+        """Told when the gateway gets to know what is left."""
 
     @property
     def open(self) -> list[Exchange]:
@@ -134,7 +142,7 @@ class Vendors:
             asyncio.get_running_loop().time(),
         )
         vendor.exchanges.append(exchange)
-        return Sending(vendor, exchange, body, timeouts, self._chance, self.began)
+        return Sending(vendor, exchange, body, timeouts, self._chance, self)
 
 
 class Sending:
@@ -147,12 +155,12 @@ class Sending:
         body: bytes,
         timeouts: Timeouts,
         chance: Chance,
-        began: Began,
+        all_: Vendors,
     ) -> None:
         self._vendor, self._exchange, self._body = vendor, exchange, body
-        self._connect_s, self._chance, self._began = timeouts.connect_s, chance, began
+        self._connect_s, self._chance, self._all = timeouts.connect_s, chance, all_
         self.status = 200
-        self.headers: Mapping[str, str] = CIMultiDict()
+        self.headers: CIMultiDict[str] = CIMultiDict()
         self._parts: list[tuple[float, bytes]] = []
         """What is still to come: when, and what."""
         self._end: UpstreamError | None = None
@@ -160,7 +168,7 @@ class Sending:
     async def __aenter__(self) -> "Sending":
         exchange, chance = self._exchange, self._chance
         exchange.open = True
-        self._began(exchange)
+        self._all.began(exchange)
         try:
             how = exchange.how
             if how == "unreachable":
@@ -175,7 +183,11 @@ class Sending:
             if how == "silent":
                 await asyncio.sleep(FOREVER_S)
             self._answer(asyncio.get_running_loop().time())
+            if self._all.headroom is not None:
+                self._all.headroom.tell(exchange, self.headers, self._vendor.endpoint.dialect)
             exchange.told = True
+            if exchange.dry_s is not None:
+                self._all.announced(exchange)
         except BaseException:
             exchange.open = False
             raise

@@ -22,12 +22,13 @@ from prove.simulation.again import IN_USE, Owed, with_forgetting, with_keys
 from prove.simulation.chance import Chance
 from prove.simulation.clients import Client
 from prove.simulation.front import Front, Names
+from prove.simulation.headroom import Headroom
 from prove.simulation.invariants import Books, Broken, Request, must
 from prove.simulation.loop import Stuck, VirtualLoop
 from prove.simulation.machine import Crash, Machine
 from prove.simulation.result import Result
 from prove.simulation.stopping import TURNED_AWAY, Stop, with_stops
-from prove.simulation.story import PEPPER, STARTS_S, Ask, Event, Story, tell
+from prove.simulation.story import LIST, PEPPER, STARTS_S, Ask, Event, Story, tell
 from prove.simulation.trouble import Trouble
 from prove.simulation.vendors import Exchange, Vendors
 from prove.simulation.watching import REQUEST, Watching
@@ -37,6 +38,8 @@ HANGS_S = 2_000.0
 """No client waits so long, whatever happens."""
 CALM_S = 20.5
 """By then every breaker lets a probe through, and every short gate is open."""
+SHORT_S = 15.0
+"""A gate that is no longer than this."""
 LONG_CALM_S = 90_000.0
 """By then a model that was gone may be asked again."""
 MOST_AT_LAST = 3
@@ -62,11 +65,13 @@ class World:
         self.vendors = Vendors(self.story.vendors, Chance(f"{seed} vendors"), REQUEST.get)
         self.vendors.began = self._began
         self.books = Books(machine, self._price)
+        self.vendors.announced = self.books.announced
         self.owed = Owed(machine)
         if served:
             story, chance = self.story, Chance(f"{seed} again")
             story.asks = with_keys(story.asks, len(story.holders), story.storm_s, chance)
             story.events = with_forgetting(story.events, story.storm_s, chance)
+            self.vendors.headroom = Headroom(Chance(f"{seed} headroom"))
             chance = Chance(f"{seed} stops")
             story.events = with_stops(story.events, story.asks, story.storm_s, chance)
         self.endpoints = {one.endpoint.name: one.endpoint for one in self.story.vendors}
@@ -328,8 +333,10 @@ class Process(Trouble):
 
     def _is_well(self, name: str) -> bool:
         books = self._world.books
+        now_s = self._loop.time()
         told = name in books.gone or any(key[0] == name for key in books.gates)
-        return not told and self.watching.is_closed(name, self._loop.time())
+        dry = any(key[0] == name and now_s <= until_s for key, (_, until_s) in books.dry.items())
+        return not (told or dry) and self.watching.is_closed(name, now_s)
 
     def _answer(self, call: Call) -> Coroutine[Any, Any, Answer]:
         """The gateway decides now, for one that the listener has read."""
@@ -436,29 +443,36 @@ class Process(Trouble):
     async def _heal(self) -> None:
         """Once all endpoints are well and time has passed, each answers the first who asks."""
         world = self._world
-        ways = {one.how for each in world.story.vendors for one in each.exchanges}
-        calm_s = LONG_CALM_S if ways & set(LONG_WAYS) else CALM_S
+        exchanges = [one for each in world.story.vendors for one in each.exchanges]
+        long = any(one.how in LONG_WAYS or (one.dry_s or 0.0) > SHORT_S for one in exchanges)
+        calm_s = LONG_CALM_S if long else CALM_S
         await asyncio.sleep(calm_s)
         world.note("calm")
         world.machine.disk.crash_at_commit = 0
-        number = 1_000
-        for endpoint in world.catalog.endpoints:
-            number += 1
-            self._running += 1
-            self._to_come += 1  # nobody ends the wait for all
-            outcome = await self._asks(_plain(number, endpoint, len(world.story.holders) - 1))
+        holder = len(world.story.holders) - 1
+        first = world.catalog.endpoints[0]
+        if world.served and self._is_well(first.name):
+            asked = replace(_plain(first, holder), model=LIST)
+            await self._asks_again(1_000, asked)
+            whom = world.books.requests[1_000].sent[0].endpoint
+            must(whom == first.name, "who is well again has its place", f"{first.name}, not {whom}")
+        for number, endpoint in enumerate(world.catalog.endpoints, 1_001):
+            outcome = await self._asks_again(number, _plain(endpoint, holder))
             must(outcome == "ok", "who is well again answers", f"{endpoint.name}: {outcome}")
-        for ask in [one for one in world.story.asks if one.key and not one.says][:MOST_AT_LAST]:
-            number += 1
-            self._running += 1
-            self._to_come += 1
-            outcome = await self._asks(replace(ask, number=number, says=ask.number, **PATIENT))
+        keyed = [one for one in world.story.asks if one.key and not one.says]
+        for number, ask in enumerate(keyed[:MOST_AT_LAST], 1_100):
+            outcome = await self._asks_again(number, replace(ask, says=ask.number, **PATIENT))
             must(outcome != IN_USE, "nothing is being answered when idle", f"{ask.key}")
 
+    async def _asks_again(self, number: int, ask: Ask) -> str:
+        self._running += 1
+        self._to_come += 1  # nobody ends the wait for all
+        return await self._asks(replace(ask, number=number))
 
-def _plain(number: int, endpoint: Endpoint, holder: int) -> Ask:
+
+def _plain(endpoint: Endpoint, holder: int) -> Ask:
     return Ask(
-        number=number,
+        number=0,
         at_s=0.0,
         holder=holder,
         dialect=endpoint.dialect,

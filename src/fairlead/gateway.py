@@ -86,7 +86,7 @@ class Gateway:
             known.request = _narrowed(dialect.parse_request(call.body, call.headers), call)
             if len(call.body) > LONG_BODY:
                 await sleep(0)
-            view = self._state.view(known.caller, call.arrived_s, call.at_ms)
+            view = self._state.view(known.caller, monotonic(), call.at_ms)
             known.considered = consider(known.request, known.caller, view)
             if known.request.operation == "count" and known.considered.plan is None:
                 return _estimated(call, dialect, known.request, known.considered)
@@ -152,7 +152,7 @@ class Gateway:
         """What would be decided for this call, as JSON. Calls nothing and spends nothing."""
         caller = self.identify(call)
         request = _narrowed(DIALECTS[call.dialect].parse_request(call.body, call.headers), call)
-        view = self._state.view(caller, call.arrived_s, call.at_ms)
+        view = self._state.view(caller, monotonic(), call.at_ms)
         return as_json(consider(request, caller, view))
 
     def _finished(self, errand: Errand, fact: Exchanged) -> None:

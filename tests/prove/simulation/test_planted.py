@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from prove.simulation.many import SERVED_EVERY, results, tally_of
 
 from fairlead.decide import policy
+from fairlead.dialects import failures, headroom
 from fairlead.dispatch import carry
 from fairlead.dispatch.trial import Trial
 from fairlead.gateway import Answer, Exchange
@@ -21,7 +22,7 @@ from fairlead.server.protocol import Protocol
 from fairlead.server.replays import Recording, Replays
 from fairlead.state import idempotency, ledger
 from fairlead.state.breaker import Breaker
-from fairlead.state.health import Record
+from fairlead.state.health import Health, Record
 from fairlead.state.idempotency import Asked, Idempotency, Kept
 from fairlead.state.ledger import AT_ONCE, Account, Accounts, Ledger
 from fairlead.types.decision import Grant, Limits
@@ -314,6 +315,29 @@ def a_cut_ends_what_is_being_kept(patch: Patch) -> None:
     patch.setattr(replays, "_through", through)
 
 
+def nobody_hears_what_is_left(patch: Patch) -> None:
+    patch.setattr(Health, "dry", lambda *_: None)
+
+
+def what_is_left_of_another_limit_counts(patch: Patch) -> None:
+    patch.setattr(headroom, "ANTHROPIC", headroom.ANTHROPIC[:1])
+    patch.setattr(headroom, "OPENAI", headroom.OPENAI[:1])
+
+
+def who_had_nothing_left_never_has(patch: Patch) -> None:
+    real = Health.dry
+
+    def dry(self: Health, key: Any, wait_s: float, now_s: float) -> None:
+        real(self, key, wait_s, now_s)
+        self._records[key].dry_until_s = 1e9
+
+    patch.setattr(Health, "dry", dry)
+
+
+def a_refusal_says_nothing_of_its_limits(patch: Patch) -> None:
+    patch.setattr(failures, "dry_for_s", lambda headers: None)
+
+
 FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     reserves_count_for_nothing: ("the ledger knows what is left", "spent and reserved stay"),
     a_settle_runs_twice: ("an attempt settles once",),
@@ -354,11 +378,15 @@ SERVED_FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     who_stops_takes_more: ("who is told to stop takes nothing new",),
     who_stops_waits_for_nobody: ("what runs may end within the window",),
     who_stops_waits_for_ever: ("who is told to stop ends in time",),
-    who_is_cut_off_is_not_told: ("no error but the gateway's own", "one error frame"),
+    who_is_cut_off_is_not_told: ("no error but the gateway's own", "who is cut off is told"),
     what_goes_on_alone_is_left: ("what ends is settled", "no exchange is left open"),
+    nobody_hears_what_is_left: ("who has nothing left is not asked",),
+    what_is_left_of_another_limit_counts: ("who has nothing left is not asked",),
+    who_had_nothing_left_never_has: ("who is well again has its place", "only who has nobody"),
+    a_refusal_says_nothing_of_its_limits: ("who asked us to wait is not asked",),
     # Both were real.
-    nobody_hears_of_a_cut_from_the_disk: ("who is cut off is told", "one error frame"),
-    a_cut_ends_what_is_being_kept: ("who is cut off is told", "one error frame"),
+    nobody_hears_of_a_cut_from_the_disk: ("who is cut off is told",),
+    a_cut_ends_what_is_being_kept: ("who is cut off is told",),
 }
 """The same, of what only callers of the whole server see."""
 
