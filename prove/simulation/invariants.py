@@ -19,7 +19,7 @@ from prove.simulation.machine import Machine
 from prove.simulation.story import Ask
 from prove.simulation.vendors import REFUSALS, Exchange
 
-LEASE_S = 30.0
+LEASE_S = 10.0
 """A probe of which nothing is heard for so long does not keep others out."""
 LONGEST_GATE_S = 300.0
 GATES_S: Mapping[str, float] = {
