@@ -21,7 +21,7 @@ from fairlead.outside.simulated.providers import SimulatedProviders
 from fairlead.outside.upstream import HttpUpstream
 from fairlead.types.catalog import Endpoint
 
-COLLECTED = (20_000, 20, 50)
+COLLECTED = (100_000, 20, 50)
 """Thresholds of the cycle collector (``gc.set_threshold``). What a request makes is freed without
 it, but with the usual 700 it looks through what waits for the disk many times: a twentieth of all
 CPU. Requests leave hardly any cycles behind."""

@@ -32,7 +32,7 @@ MIN_BUDGET_TOKENS = 1024
 # What a caller sends.
 
 
-class Known(Struct, forbid_unknown_fields=True):
+class Known(Struct, forbid_unknown_fields=True, gc=False):
     """A part of a request. What a crossing leaves behind must be told, so nothing goes unseen."""
 
 
@@ -42,7 +42,7 @@ class TextBlock(Known, tag_field="type", tag="text"):
     citations: Any = None
 
 
-class ImageSource(Struct):
+class ImageSource(Struct, gc=False):
     type: str
     media_type: str = ""
     data: str = ""
@@ -90,11 +90,11 @@ KINDS: Mapping[str, type[Struct]] = {
 """The blocks that other dialects have too. Any other is carried whole, as ``Foreign``."""
 
 
-class Kind(Struct):
+class Kind(Struct, gc=False):
     type: str
 
 
-class KnownBlock(Struct):
+class KnownBlock(Struct, gc=False):
     """Any block, to tell whether it is thinking that Anthropic signed."""
 
     type: str

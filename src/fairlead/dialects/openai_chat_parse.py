@@ -34,7 +34,7 @@ Named = Annotated[str, Meta(min_length=1)]
 Content = str | list[dict[str, Any]] | None
 
 
-class _Part(Struct, forbid_unknown_fields=True):
+class _Part(Struct, forbid_unknown_fields=True, gc=False):
     """A part of a request. What a crossing leaves behind must be told, so nothing goes unseen."""
 
     extra: dict[str, Any] | None = field(default=None, name=wire.EXTRA)
@@ -273,24 +273,26 @@ def _messages(
     """Results that follow each other are one message: they answer the calls of one turn."""
     results: list[Part] = []
     for index, message in enumerate(messages):
-        where = f"messages[{index}]"
         if message.name is not None and message.role != "function":
             loose.append("messages.name")
         if message.extra:
             _note(loose, "messages", message)
         if message.role in ("tool", "function"):
-            results.append(_tool_result(message, where, bound))
+            results.append(_tool_result(message, f"messages[{index}]", bound))
             continue
         if results:
             yield Message("tool", tuple(results))
             results = []
         if message.role == "assistant":
-            yield Message("assistant", _assistant(message, where, bound, loose))
+            yield Message("assistant", _assistant(message, f"messages[{index}]", bound, loose))
+            continue
+        role: Literal["user", "system"] = "user" if message.role == "user" else "system"
+        if isinstance(message.content, str):
+            yield Message(role, (Text(message.content),))
         elif message.content is None:
-            raise _missing(f"{where}.content")
+            raise _missing(f"messages[{index}].content")
         else:
-            role: Literal["user", "system"] = "user" if message.role == "user" else "system"
-            yield Message(role, _parts(message.content, where))
+            yield Message(role, _parts(message.content, f"messages[{index}]"))
     if results:
         yield Message("tool", tuple(results))
 
