@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from time import monotonic, time
@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from fairlead.server.limits import Limits
+from fairlead.server.protocol import Protocol
 from fairlead.state.keys import list_keys, revoke
 from fairlead.types.decision import Limits as KeyLimits
 from servers import canned
 from servers.hostile import asking
-from servers.inprocess import Got, Served, at, serving
+from servers.inprocess import Got, Served, at, serving, statuses
 from servers.scripted import Gate, Script, Scripted, reply, stream
 
 FULL = Limits(max_waiting=0, linger_s=0.05)
@@ -265,6 +266,77 @@ async def test_what_follows_a_request_turned_away_is_a_request_of_its_own(
 
     assert last.startswith(b"HTTP/1.1 503 ")
     assert up.seen == []
+
+
+@pytest.fixture
+def in_the_gap(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[Protocol], None]]:
+    """What is done once an answer is sent, before aiohttp waits for the next request: between the
+    two the loop takes another turn, in which a caller who is near asks again."""
+    doing: list[Callable[[Protocol], None]] = []
+    finish = Protocol.finish_response
+
+    async def finish_response(self: Protocol, *of: Any) -> Any:
+        finished = await finish(self, *of)
+        if doing:
+            doing.pop()(self)
+        return finished
+
+    monkeypatch.setattr(Protocol, "finish_response", finish_response)
+    return doing
+
+
+async def test_who_asks_again_at_once_is_turned_away_as_others_are(
+    served: Served, in_the_gap: list[Callable[[Protocol], None]]
+) -> None:
+    def overload(protocol: Protocol) -> None:
+        served.listener.load.room = served.listener.load._room = 0
+        protocol.data_received(asking(b"connection: keep-alive"))
+        protocol.data_received(asking(b"connection: close"))
+
+    in_the_gap.append(overload)
+
+    answers = await served.raw(asking())
+
+    assert statuses(answers) == [200, 503, 503]
+    assert answers.count(b"retry-after: 1") == 2
+    assert len(served.up.seen) == 1
+
+
+async def test_who_asks_again_at_once_is_counted(
+    served: Served, in_the_gap: list[Callable[[Protocol], None]]
+) -> None:
+    load = served.listener.load
+    load.stop()
+    in_the_gap.append(lambda protocol: protocol.data_received(asking(b"connection: close")))
+
+    answers = await served.raw(asking())
+
+    assert statuses(answers) == [200, 200]
+    assert load.arrived == 2
+
+
+async def test_requests_sent_together_are_counted_and_turned_away_each(
+    up: Scripted, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        served.listener.load.stop()
+        answers = await served.raw(asking() + asking() + asking(b"connection: close"))
+        counted = served.listener.load.arrived
+
+    assert (statuses(answers), counted) == ([200, 200, 200], 3)
+
+    async with serving(tmp_path / "full", up, at(up, "a"), limits=FULL) as served:
+        answers = await served.raw(asking() + asking() + asking(b"connection: close"))
+
+    assert statuses(answers) == [503, 503, 503]
+
+
+async def test_who_has_just_been_answered_is_left_when_the_gateway_stops(
+    served: Served, in_the_gap: list[Callable[[Protocol], None]]
+) -> None:
+    in_the_gap.append(Protocol.leave)
+
+    assert statuses(await served.raw(asking())) == [200]
 
 
 async def test_one_connection_too_many_is_told_so(up: Scripted, tmp_path: Path) -> None:

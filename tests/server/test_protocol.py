@@ -12,7 +12,7 @@ import pytest
 from fairlead.server.limits import Limits
 from servers import canned
 from servers.hostile import ASK, CASES, CHAT, LAST, SMUGGLED, Case, asking, smuggling
-from servers.inprocess import Served, at, serving
+from servers.inprocess import Served, at, serving, statuses
 from servers.scripted import Endless, Gate, Scripted, reply, stream
 
 
@@ -28,10 +28,6 @@ async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
     quick = Limits(keep_alive_s=0.1, linger_s=0.05)
     async with serving(tmp_path, up, at(up, "a"), limits=quick) as running:
         yield running
-
-
-def statuses(answer: bytes) -> list[int]:
-    return [int(part[2:5]) for part in answer.split(b"HTTP/1.")[1:]]
 
 
 async def sent(served: Served, case: Case) -> bytes:

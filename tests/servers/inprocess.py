@@ -80,6 +80,11 @@ class Got:
         return int(self.headers.get("x-fairlead-attempts", "0"))
 
 
+def statuses(answers: bytes) -> list[int]:
+    """Of what came back on one connection."""
+    return [int(part[2:5]) for part in answers.split(b"HTTP/1.")[1:]]
+
+
 @dataclass
 class Served:
     up: Scripted

@@ -47,6 +47,7 @@ class Protocol(RequestHandler):
     come and on a reader that does not read; while a request is served, nothing of this runs."""
 
     __slots__ = (
+        "_answered",
         "_gone_due_s",
         "_head_bytes",
         "_head_due_s",
@@ -83,6 +84,9 @@ class Protocol(RequestHandler):
         self._limits = limits
         self._load = load
         self._timer: asyncio.TimerHandle | None = None
+        self._answered = 0
+        """Of the requests that have come. With the last, we wait for the next one, although it
+        takes aiohttp another turn of the loop to do so."""
         self._heads = 0
         """How many requests had come when the head began that is waited for."""
         self._head_bytes = 0
@@ -123,10 +127,10 @@ class Protocol(RequestHandler):
             if not data:
                 return
         requests = self._request_count
-        if self._waiter is None and requests:  # the first may come before we wait for it
+        if self._waiter is None and self._answered != requests:
             self.unusual = True
             RequestHandler.data_received(self, data)
-            self._amid_a_request()
+            self._amid_a_request(self._request_count - requests)
             return
         load = self._load
         if load.arrived >= load.room and self._turned_away(data):
@@ -185,8 +189,22 @@ class Protocol(RequestHandler):
         """Whether the head that is waited for has begun."""
         return self._head_bytes > 0 and self._heads == self._request_count
 
-    def _amid_a_request(self) -> None:
-        """A body that is not valid HTTP any more has no end that its reader could wait for."""
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        finished = await super().finish_response(request, resp, start_time)
+        if finished[0].keep_alive and request.content.is_eof():
+            self._answered = self._request_count - len(self._messages)
+        return finished
+
+    def _amid_a_request(self, more: int) -> None:
+        """So ``more`` have come, to be served after it. A body that is not valid HTTP any more has
+        no end that its reader could wait for."""
+        if more:
+            self.shed = self.shed or (
+                self._load.arrived >= self._load.room and not self._load.opens()
+            )
+            self._load.arrived += more
         request = self._current_request
         if request is not None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
             request.content.set_exception(web.RequestPayloadError("not valid HTTP"))
@@ -275,7 +293,8 @@ class Protocol(RequestHandler):
 
     def leave(self) -> None:
         """Close, unless a request is being served: its body may still be on its way."""
-        if self._waiter is not None and not self._messages:
+        waits = self._waiter is not None or self._answered == self._request_count
+        if waits and not self._messages:
             self.force_close()  # aiohttp's ``close`` leaves the socket open
 
     def cut(self, why: str) -> None:
