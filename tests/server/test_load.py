@@ -8,10 +8,10 @@ from time import monotonic
 import pytest
 
 from fairlead.server.limits import Limits
-from fairlead.server.load import BUSY_TICK_S, CALM_S, TICK_S, Load
+from fairlead.server.load import BUSY_TICK_S, CALM_S, SHARE, TICK_S, USUAL_WORK_S, Load
 
 LIMITS = Limits(max_wait_s=0.1, max_waiting=1000)
-AIM_S = 0.01
+AIM_S = LIMITS.max_wait_s / SHARE
 
 
 class Driven:
@@ -24,7 +24,7 @@ class Driven:
         self.load.tell = self.told.append
         self.now_s = 100.0
 
-    def turn(self, turn_s: float, arrived: int = 0) -> int:
+    def turn(self, turn_s: float, arrived: int = 0, cpu_s: float | None = None) -> int:
         """A turn in which so many arrive. Returns how many of them are let in."""
         load = self.load
         let_in = min(arrived, load.room)
@@ -32,7 +32,8 @@ class Driven:
         for _ in range(arrived - let_in):
             load.turn_away()
         self.now_s += turn_s
-        load.turned(turn_s, turn_s, self.now_s)
+        used_s = max(turn_s, let_in * USUAL_WORK_S) if cpu_s is None else cpu_s
+        load.turned(turn_s, used_s, self.now_s)
         return let_in
 
     def turns(self, turn_s: float, arrived: int, count: int) -> None:
@@ -68,16 +69,57 @@ def test_turns_that_stay_long_are(driven: Driven) -> None:
     assert len(driven.told) == 1
 
 
-def test_more_in_one_turn_than_may_wait_is_at_once(driven: Driven) -> None:
-    """At 0.5 ms each, 200 fill the tenth of a second; then a turn is a hundredth."""
-    driven.turn(0.0)
+@pytest.mark.parametrize(
+    ("turn_s", "room"),
+    [
+        (0.0, 1000),  # idle: a burst may be as large as ``max_waiting``
+        (0.01, 1000),
+        (0.011, 200),  # busy: at 0.5 ms each, 200 fill the tenth of a second
+        (0.1, 200),
+        (0.3, 600),  # as many as were served meanwhile
+        (5.0, 1000),
+    ],
+)
+def test_how_many_may_arrive_in_the_turn_after_one(
+    driven: Driven, turn_s: float, room: int
+) -> None:
+    driven.turn(turn_s)
 
-    assert driven.turn(0.0, 3000) == 200
+    assert driven.load.room == room
+    assert driven.turn(0.0, 3000) == room
     assert driven.load.shedding
-    assert driven.load.room == 20
+    assert driven.load.room == int(AIM_S / USUAL_WORK_S)
 
 
-def test_what_a_request_costs_is_learned_from_the_turn_after_it(driven: Driven) -> None:
+def test_a_burst_is_given_its_time(driven: Driven) -> None:
+    """At 0.5 ms each, 800 take 0.4 s, and as long again."""
+    driven.turn(0.0, 800)
+    driven.turns(0.2, 40, 3)
+
+    assert not driven.load.shedding
+    driven.turns(0.2, 40, 3)
+    assert driven.load.shedding
+
+
+def test_a_burst_on_the_heels_of_another_is_not(driven: Driven) -> None:
+    driven.turn(0.0, 800)
+    driven.turns(0.3, 40, 2)
+    driven.turns(0.0, 1, 30)
+
+    assert (driven.load.room, driven.load.shedding) == (200, False)
+    driven.now_s += CALM_S
+    driven.turn(0.0)
+    assert driven.load.room == 1000
+
+
+def test_a_burst_to_a_busy_core_is_not(driven: Driven) -> None:
+    driven.turn(0.05, 150)
+    driven.turns(0.2, 190, 2)
+
+    assert driven.load.shedding
+
+
+def test_what_a_request_costs_is_learned_from_what_came_lately(driven: Driven) -> None:
     for _ in range(20):
         driven.turn(0.05, 25)
 
@@ -88,6 +130,7 @@ def test_and_forgotten_in_quiet_times(driven: Driven) -> None:
     for _ in range(20):
         driven.turn(0.05, 25)
     driven.turns(0.0, 1, 1000)
+    driven.turn(0.05)
 
     assert driven.load.room == pytest.approx(200, abs=1)
 
@@ -100,11 +143,21 @@ def test_streams_that_fill_the_loop_leave_room_for_a_few(driven: Driven) -> None
     assert driven.load.room == 1
 
 
+def test_turns_that_are_long_for_want_of_a_core_leave_as_much_room(driven: Driven) -> None:
+    """Another process has it for most of the time."""
+    driven.turns(0.15, 30, 2)
+    before = driven.load.room
+    for _ in range(20):
+        driven.turn(0.1, 50, cpu_s=AIM_S)
+
+    assert driven.load.room > before
+
+
 def test_when_nobody_is_turned_away_any_more_all_are_let_in_again(driven: Driven) -> None:
     driven.turns(0.15, 30, 2)
     began_s = driven.now_s
     while driven.load.shedding:
-        driven.turn(0.01, 5)
+        driven.turn(AIM_S, 1)
 
     assert driven.now_s - began_s == pytest.approx(CALM_S, abs=0.05)
     assert driven.load.room > 32
@@ -157,8 +210,10 @@ class World:
         self.served: list[tuple[float, float]] = []
         """When it arrived, and how long it took."""
 
-    def run(self, per_s: float, until_s: float) -> None:
+    def run(self, per_s: float, until_s: float, burst: int = 0) -> None:
         self._next_s = self.now_s
+        self._steps[0] += [self.now_s] * burst
+        self.load.arrived += burst
         while self.now_s < until_s:
             self._tell()
             began_s = self.now_s
@@ -196,7 +251,7 @@ class World:
 
     def slowest_s(self, share: float) -> float:
         times = sorted(took_s for _, took_s in self.served)
-        return times[int(len(times) * share)]
+        return times[min(int(len(times) * share), len(times) - 1)]
 
 
 @pytest.mark.parametrize("cost_s", [0.001, 0.003])
@@ -216,6 +271,16 @@ def test_at_three_times_capacity_as_many_are_served_and_soon(cost_s: float) -> N
     assert len(world.served) > 0.9 * 20.0 / cost_s
     assert world.slowest_s(0.5) < 0.12
     assert world.slowest_s(0.95) < 0.15
+
+
+@pytest.mark.parametrize("cost_s", [0.0003, 0.0005, 0.001, 0.002])
+def test_a_burst_beside_usual_traffic_is_served(cost_s: float) -> None:
+    world = World(cost_s)
+    world.run(0.5 / cost_s, 5.0)
+    world.run(0.5 / cost_s, 20.0, burst=1000)
+
+    assert world.load.shed == 0
+    assert world.slowest_s(1.0) < 1000 * cost_s * 2.5
 
 
 def test_afterwards_all_are_served_at_once_again() -> None:

@@ -6,7 +6,8 @@ all that comes is slow for everybody once more comes than it can do, so it takes
 its turns short, and the rest is told at once to come again.
 
 As with CoDel (RFC 8289), one long turn is no overload (a huge body, a collection of garbage): only
-turns that stay long are, or so many requests at once that they must.
+turns that stay long are, or more requests in a turn than the core can do. Nor is a burst, as many
+as that may be: what comes to an idle core is let in, and given the time that it takes.
 """
 
 import asyncio
@@ -16,21 +17,28 @@ from time import monotonic, thread_time
 from fairlead.server.limits import Limits
 
 TICK_S = 0.025
-BUSY_TICK_S = 0.005
+BUSY_TICK_S = 0.002
 """While we turn work away; shorter than any turn that is then good."""
 SUSTAINED_S = 0.25
 """So long turns must be too long before anything is turned away for it."""
-LEAST_BURST = 32
+LEAST_ROOM = 32
 """What arrives in one turn may cost ``max_wait_s``, but be so many in any case."""
-SHARE = 10
+SHARE = 50
 """While we turn work away, turns are kept to this part of ``max_wait_s``: those who are let in are
-served soon."""
+served soon, and few at a time take memory that is still in the core's cache."""
+IDLE_SHARE = 10
+"""A core whose turns are as short as this part of ``max_wait_s`` is idle."""
+BURST_SLACK, LONGEST_EXCUSE_S = 2.0, 1.0
+"""Others come while a burst is served, and what each takes is known roughly."""
 CALM_S = 1.0
-"""So long nobody must have been turned away before all are let in again."""
+"""So long nobody must have been turned away before all are let in again, and the core must have
+been idle before a burst is."""
 SHRINK = 0.5
 """The room at most halves in a turn, which was perhaps long for another reason."""
+FADING = 0.75
+"""What came and what was done counts so much less with each turn; a request takes a few turns."""
 ENOUGH = 16
-"""So many must arrive in one turn for the CPU time of the next to tell what each of them takes."""
+"""So many must have come lately for the CPU time to tell what each of them takes."""
 USUAL_WORK_S = 0.0005
 FORGETTING = 0.01
 """Of what is known of that, in each turn that tells nothing about it."""
@@ -44,14 +52,19 @@ class Load:
     ``has_place`` says whether another one may be served at once."""
 
     __slots__ = (
-        "_arrived_before",
+        "_busy_s",
         "_calm_since_s",
+        "_came_before",
         "_cpu_s",
         "_crowded",
         "_due_s",
+        "_excused_until_s",
         "_full",
         "_full_s",
         "_has_place",
+        "_idle",
+        "_lately_came",
+        "_lately_s",
         "_long_s",
         "_long_turns",
         "_loop",
@@ -74,8 +87,8 @@ class Load:
         self._has_place = has_place
         self._wait_s = limits.max_wait_s
         self._most = self._room = self.room = limits.max_waiting
-        self.arrived = self._arrived_before = 0
-        """In this turn, and in the one before."""
+        self.arrived = 0
+        """In this turn."""
         self.shed = 0
         """Requests turned away since the start."""
         self._crowded = False
@@ -86,8 +99,15 @@ class Load:
         self.tell: Callable[[str], None] = _tell_nobody
         self._work_s = USUAL_WORK_S
         """CPU time of a request."""
+        self._came_before = 0
+        self._lately_came, self._lately_s = 0.0, 0.0
         self._long_turns, self._long_s = 0, 0.0
         """In a row."""
+        self._idle = True
+        self._busy_s = -CALM_S
+        """When a turn was not short, the last one."""
+        self._excused_until_s = 0.0
+        """A burst was let in, which takes so long."""
         self._calm_since_s = 0.0
         self._due_s = self._cpu_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -133,35 +153,61 @@ class Load:
     def turned(self, turn_s: float, cpu_s: float, now_s: float) -> None:
         """A turn of the loop is over. Idle turns are as long as their timer, which is no delay."""
         crowded, self._crowded = self._crowded, False
-        self._learn(cpu_s)
         if not self.shedding:
-            if self._stayed_long(turn_s) or crowded:
+            self._excuse(now_s)
+        self._learn(cpu_s, now_s < self._excused_until_s)
+        if not self.shedding:
+            if self._stayed_long(turn_s, now_s) or crowded:
                 self._begin(turn_s, now_s)
             else:
-                self._room = self._fits(self._wait_s, LEAST_BURST)
+                self._open(turn_s, now_s)
         elif crowded:
             self._calm_since_s = now_s
-            self._adapt(turn_s)
+            # A core that was taken from us says nothing of how much we took upon us.
+            self._adapt(min(turn_s, cpu_s))
         elif now_s - self._calm_since_s > CALM_S:
-            self._end()
-        self._arrived_before, self.arrived = self.arrived, 0
+            self._end(now_s)
+        self.arrived = 0
         if self._full and now_s - self._full_s > CALM_S:
             self._full = False
             self.tell(f"there are places again; {self._so_far()}")
         self.room = 0 if self._full else self._room
 
-    def _learn(self, cpu_s: float) -> None:
-        """What arrives in one turn does most of its work in the next."""
-        if self._arrived_before >= ENOUGH:
-            self._work_s += (cpu_s / self._arrived_before - self._work_s) / 2
+    def _learn(self, cpu_s: float, amid_a_burst: bool) -> None:
+        if self._lately_came < 1:
+            self._lately_s = 0.0  # others' work: streams, a reload
+        # What arrives in one turn does most of its work in the next.
+        self._lately_came += self._came_before
+        self._lately_s += cpu_s
+        self._came_before = self.arrived
+        if amid_a_burst:
+            return  # only all of its turns together tell what it took
+        if self._lately_came >= ENOUGH:
+            self._work_s = self._lately_s / self._lately_came
         else:
             self._work_s += (USUAL_WORK_S - self._work_s) * FORGETTING
+        self._lately_came *= FADING
+        self._lately_s *= FADING
 
     def _fits(self, within_s: float, least: int) -> int:
         return min(self._most, max(least, int(within_s / max(self._work_s, 1e-6))))
 
-    def _stayed_long(self, turn_s: float) -> bool:
-        if turn_s <= self._wait_s:
+    def _open(self, turn_s: float, now_s: float) -> None:
+        """For a burst, where the core was idle; else for as many as it can do in such a turn."""
+        if turn_s > self._wait_s / IDLE_SHARE:
+            self._busy_s = now_s
+        # Bursts in quick succession are an overload.
+        self._idle = now_s - self._busy_s >= CALM_S
+        within_s = max(self._wait_s, turn_s)
+        self._room = self._most if self._idle else self._fits(within_s, LEAST_ROOM)
+
+    def _excuse(self, now_s: float) -> None:
+        if self._idle and self.arrived > self._fits(self._wait_s, LEAST_ROOM):
+            takes_s = BURST_SLACK * self.arrived * self._work_s
+            self._excused_until_s = now_s + min(takes_s, LONGEST_EXCUSE_S)
+
+    def _stayed_long(self, turn_s: float, now_s: float) -> bool:
+        if turn_s <= self._wait_s or now_s < self._excused_until_s:
             self._long_turns, self._long_s = 0, 0.0
             return False
         self._long_turns += 1
@@ -184,10 +230,11 @@ class Load:
         else:
             self._room = min(self._most, self._room + self._room // 16 + 1)
 
-    def _end(self) -> None:
+    def _end(self, now_s: float) -> None:
         self.shedding = False
         self._long_turns, self._long_s = 0, 0.0
-        self._room = self._fits(self._wait_s, LEAST_BURST)
+        self._busy_s = now_s
+        self._open(0.0, now_s)
         self.tell(f"no longer overloaded; {self._so_far()}")
 
     def _so_far(self) -> str:
