@@ -6,9 +6,10 @@ the file can be written again, all is there that the upstream had answered.
 
 import resource
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from http.client import IncompleteRead
 from pathlib import Path
 from time import monotonic
@@ -24,8 +25,12 @@ from servers.setup import Setup
 
 MOST_S = 20.0
 A_WHILE_S = 1.0
+BLOCK_BYTES = 4096
 BILL = Bill(plain=10, text=10)
 COST_NANO_USD = 10 * 250 + 10 * 2000
+
+
+Trouble = Callable[[Gateway], AbstractContextManager[None]]
 
 
 def said(seen: Seen) -> Script:
@@ -61,18 +66,44 @@ def full(running: Gateway) -> Iterator[None]:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
 
 
-@pytest.mark.parametrize("trouble", [locked, full])
+@contextmanager
+def no_room(running: Gateway) -> Iterator[None]:
+    """Somebody else has taken what was left of the disk."""
+    filler = running.data / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(BLOCK_BYTES))
+    yield
+    filler.unlink()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, trouble: Trouble) -> Iterator[Path]:
+    """A small disk of its own for the data, where that is to be full."""
+    if trouble is not no_room:
+        yield tmp_path
+        return
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", str(data)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting takes a right that this user has not")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", str(data)], check=True)
+
+
+@pytest.mark.parametrize("trouble", [locked, full, no_room])
 def test_nothing_is_spent_unseen_while_the_ledger_cannot_be_written(
-    tmp_path: Path,
-    up: Scripted,
-    trouble: Callable[[Gateway], AbstractContextManager[None]],
+    folder: Path, up: Scripted, trouble: Trouble
 ) -> None:
     setup = Setup().endpoint("first", up.address, "openai_chat")
-    hard = create_key(tmp_path / "data", "hard", "--budget-day", "1")
-    free = create_key(tmp_path / "data", "free")
-    books, gate = Books(tmp_path / "data" / "fairlead.db"), Gate()
+    hard = create_key(folder / "data", "hard", "--budget-day", "1")
+    free = create_key(folder / "data", "free")
+    books, gate = Books(folder / "data" / "fairlead.db"), Gate()
 
-    with gateway(tmp_path, setup.text(), setup.secrets) as running, ThreadPoolExecutor(3) as crowd:
+    with gateway(folder, setup.text(), setup.secrets) as running, ThreadPoolExecutor(3) as crowd:
         address = running.address
         before = [ask(address, "first", key=key) for key in (hard, free)]
         up.on("first", lambda seen: (gate, *said(seen)))
