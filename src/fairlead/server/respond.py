@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http import StreamWriter
 
 from fairlead.dialects import DIALECTS
 from fairlead.state.memory import Share
@@ -47,11 +49,19 @@ class AtOnce(web.StreamResponse):
         self._payload_writer = writer = request.writer
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
-        await writer.write(self.head(self._keep_alive) + self._whole)
-        if self._share is not None:
-            # The connection knows this answer until its next request.
-            self._whole, self._share = b"", None
+        if self._share is None:
+            await writer.write(self.head(self._keep_alive) + self._whole)
+        else:
+            await self._write_long(cast(StreamWriter, writer))
         return writer
+
+    async def _write_long(self, writer: StreamWriter) -> None:
+        """What waits for a slow reader waits once, in the transport: the connection knows this
+        response until its next request."""
+        await writer.write(self.head(self._keep_alive is True) + self._whole, drain=False)
+        self._whole = b""
+        await writer.drain()
+        self._share = None
 
     def head(self, keep_alive: bool) -> bytes:
         """Raises ValueError."""
