@@ -44,6 +44,7 @@ def main() -> int:
         *(sys.executable, "-m", "fuzz.guided", options.what, str(corpus)),
         *(f"-max_total_time={options.seconds}", f"-timeout={HANGS_S}", "-print_final_stats=1"),
         f"-runs={options.runs}",
+        f"-report_slow_units={HANGS_S}",
         f"-artifact_prefix={crashes}/{options.what}-",
         f"-max_len={getattr(target, 'MAX_BYTES', MAX_BYTES)}",
     ]
