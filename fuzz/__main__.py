@@ -38,7 +38,7 @@ def main() -> int:
         (corpus / f"seed-{number}").write_bytes(seed)
     crashes = corpus.parent / "crashes"
     crashes.mkdir(exist_ok=True)
-    before = _crashes(crashes)
+    before = _crashes(crashes, options.what)
     began_s = time.monotonic()
     command = [
         *(sys.executable, "-m", "fuzz.guided", options.what, str(corpus)),
@@ -60,7 +60,7 @@ def main() -> int:
         "executions": _figure("number_of_executed_units", text),
         "slowest_ms": max(map(float, re.findall(r"^slowest: ([\d.]+) ms$", text, re.M)), default=0),
         "new_inputs": _figure("new_units_added", text),
-        "crashes": sorted(_crashes(crashes) - before),
+        "crashes": sorted(_crashes(crashes, options.what) - before),
         "seconds": round(time.monotonic() - began_s, 1),
         "ok": process.returncode == 0,
     }
@@ -73,8 +73,9 @@ def _figure(name: str, text: str) -> int:
     return int(match[1]) if match else 0
 
 
-def _crashes(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+def _crashes(folder: Path, what: str) -> set[str]:
+    """Another target may be tried beside this one."""
+    return {path.name for path in folder.glob(f"{what}-*")}
 
 
 if __name__ == "__main__":
