@@ -179,7 +179,9 @@ class Callers:
         if self._waiting:
             caller.ask(self._asked, self._waiting.popleft())
         elif self._again:
-            caller.ask(self._asked, monotonic())
+            # On each connection in turn, as later: one that was not used lately costs more.
+            self._idle.append(caller)
+            self._idle.popleft().ask(self._asked, monotonic())
         else:
             self._idle.append(caller)
 
