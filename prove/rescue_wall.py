@@ -200,8 +200,8 @@ class Wall:
             return stream(*(steps if first else [*steps[:1], *steps[2:]]))
         least = begins if lot.fate in CUT else 1
         ends = [len(b"".join(made[: number + 1])) for number in content]
-        # After its last word a text is whole, and may well end as such.
-        at = dice.randrange(least, ends[-1] if lot.fate == "diverging" else len(payload))
+        # After its last word an answer is whole, and may well end as such.
+        at = dice.randrange(least, ends[-1] if lot.fate in CUT else len(payload))
         arrival.frames = len([end for end in ends if end <= at])
         accounts = next(number for number, frame in enumerate(made) if _accounts(frame))
         if len(b"".join(made[: accounts + 1])) <= at:
