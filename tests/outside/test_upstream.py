@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 from aiohttp.client_proto import ResponseHandler
@@ -54,6 +55,108 @@ async def test_a_stream_ends_with_none(up: HttpUpstream, server: Scripted) -> No
             pieces.append(piece)
 
     assert b"".join(pieces) == b"data: 1\n\ndata: 2\n\n"
+
+
+class Pauses:
+    """In the place of the time between two looks at a stream: it lasts until the test ends it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.begun, self.over = asyncio.Event(), asyncio.Event()
+        self._sleep = asyncio.sleep
+        monkeypatch.setattr("fairlead.outside.upstream.PACE_S", LONG_S)
+        monkeypatch.setattr(asyncio, "sleep", self._pause)
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds != LONG_S:
+            await self._sleep(seconds)
+            return
+        self.count += 1
+        self.begun.set()
+        await self.over.wait()
+
+
+@pytest.mark.parametrize("end", [None, End.CLOSE, End.RESET])
+async def test_while_the_core_is_busy_a_fast_stream_is_read_less_often(
+    up: HttpUpstream, server: Scripted, monkeypatch: pytest.MonkeyPatch, end: End | None
+) -> None:
+    """Its first pieces at once, then many together, and its end as ever."""
+    frames = [b"data: %d\n\n" % number for number in range(50)]
+    gates = [Gate(), Gate()]
+    script = stream(frames[0], gates[0], frames[1], gates[1], *frames[2:])
+    server.on("m", script if end is None else (*script[:-1], end))
+    pauses = Pauses(monkeypatch)
+    up.be_busy(True)
+
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        first = await answer.chunk()
+        gates[0].open()
+        second = await answer.chunk()
+        third = asyncio.create_task(answer.chunk())
+        await asyncio.wait_for(pauses.begun.wait(), LONG_S)
+        gates[1].open()
+        await asyncio.to_thread(gates[1].wait)
+        pauses.over.set()
+        pieces = [first, second, await third]
+        with suppress(UpstreamError):
+            while (piece := await answer.chunk()) is not None:
+                pieces.append(piece)
+
+    assert (first, second) == (frames[0], frames[1])
+    got, sent = b"".join(filter(None, pieces)), b"".join(frames)
+    assert got == sent or (end is End.RESET and sent.startswith(got))  # which may overtake the last
+    assert 0 < pauses.count < 10
+
+
+async def test_a_stream_that_is_slow_by_itself_is_not_slowed(
+    up: HttpUpstream, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("m", stream(*[b"data: 1\n\n"] * 20))
+    pauses = Pauses(monkeypatch)
+    monkeypatch.setattr("fairlead.outside.upstream.PACE_S", 1e-9)
+    up.be_busy(True)
+
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        while await answer.chunk() is not None:
+            pass
+
+    assert pauses.count == 0
+
+
+async def test_nor_is_one_whose_core_is_not_busy_any_more(
+    up: HttpUpstream, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("m", stream(*[b"data: 1\n\n"] * 20))
+    pauses = Pauses(monkeypatch)
+    up.be_busy(True)
+    up.be_busy(False)
+
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        while await answer.chunk() is not None:
+            pass
+
+    assert pauses.count == 0
+
+
+async def test_who_leaves_while_a_stream_is_not_read_stops_it(
+    up: HttpUpstream, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("m", (*stream(*[b"data: 1\n\n"] * 9)[:-1], Gate()))
+    pauses = Pauses(monkeypatch)
+    up.be_busy(True)
+
+    async def read_all() -> None:
+        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+            while await answer.chunk() is not None:
+                pass
+
+    reading = asyncio.create_task(read_all())
+    # Each piece by itself or all at once: there may be too few for a pause.
+    await asyncio.wait((reading, asyncio.create_task(pauses.begun.wait())), timeout=1.0)
+    reading.cancel()
+    await asyncio.wait((reading,))
+
+    await asyncio.to_thread(server.wait_for("m").left.wait)
 
 
 @pytest.mark.parametrize("end", [End.CLOSE, End.RESET])

@@ -1,7 +1,7 @@
 """When requests are turned away, how many are let in meanwhile, and when it ends."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from time import monotonic
 
@@ -184,6 +184,21 @@ def test_a_place_that_is_missing_is_no_overload_of_the_core(driven: Driven) -> N
     driven.turn(0.01)
     assert [line[:20] for line in driven.told] == ["overloaded: no more ", "there are places aga"]
     assert driven.load.room > 0
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "told"), [((0.04, 0.04), [True]), ((0.03, 0.03), []), ((0.04, 0.02), [True, False])]
+)
+def test_a_core_that_we_use_for_more_than_a_third_of_the_time_is_busy(
+    driven: Driven, cpu_s: Sequence[float], told: Sequence[bool]
+) -> None:
+    heard: list[bool] = []
+    driven.turn(0.1, cpu_s=0.0)
+    driven.load.on_busy = heard.append
+    for each_s in cpu_s:
+        driven.turn(0.1, cpu_s=each_s)
+
+    assert heard == told
 
 
 async def test_the_loop_itself_makes_the_turns() -> None:

@@ -109,6 +109,7 @@ async def running(
         place = Place(folder, server.listen, store, state, listener, mark)
         stack.push_async_callback(place.close)  # later than the stop: who stops can be followed
         stack.push_async_callback(listener.stop, server.drain_s, server.drain_delay_s, cut)
+        listener.load.on_busy = upstream.be_busy
         if log is not None:
             listener.load.tell = _warning(log)
         address = await _opened(listener, place, before, others, store, server.listen)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_address
+from time import monotonic
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -31,6 +32,12 @@ MOST_INTERIM = 16
 REST_S = 1.0
 """How long the end of a transfer may come after the end of an answer, for the connection's sake."""
 BROKEN = (ClientError, HttpProcessingError, OSError)
+PACE_S = 0.02
+"""While the core is busy a stream is read so often, where it comes faster: nobody reads fifty words
+a second. As a network driver does under load: most of what a piece costs is to be woken for it, and
+to wake its reader."""
+QUICK = 2
+"""The first pieces (a role, a word) are never waited for."""
 
 
 class Reply(Protocol):
@@ -69,13 +76,14 @@ class HttpUpstream:
         self._user_agent = user_agent
         self._connections = Connections()
         self._targets: dict[str, Target] = {}
+        self._pace = Pace()
 
     def send(
         self, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
     ) -> AbstractAsyncContextManager[Reply]:
         to = self._target(url)
         head = self._head("POST", to, {**headers, "content-length": str(len(body))})
-        return _Exchange(self._connections, to, head, body, timeouts.connect_s)
+        return _Exchange(self._connections, to, head, body, timeouts.connect_s, self._pace)
 
     async def probe(
         self, url: str, timeout_s: float, limit: int = 1 << 20
@@ -83,12 +91,17 @@ class HttpUpstream:
         """GET without credentials, for discovery; None when nothing usable answers in time."""
         try:
             to = self._target(url)
-            exchange = _Exchange(self._connections, to, self._head("GET", to, {}), b"", timeout_s)
+            head = self._head("GET", to, {})
+            exchange = _Exchange(self._connections, to, head, b"", timeout_s, self._pace)
             async with asyncio.timeout(timeout_s), exchange as reply:
                 body = await reply.read(limit)
                 return reply.status, dict(reply.headers), body
         except (UpstreamError, TimeoutError):
             return None
+
+    def be_busy(self, busy: bool) -> None:
+        """Whether the core has much else to do than to read streams."""
+        self._pace.every_s = PACE_S if busy else 0.0
 
     async def close(self) -> None:
         self._connections.close()
@@ -122,22 +135,42 @@ class HttpUpstream:
         return f"{head}\r\n\r\n".encode("utf-8", "surrogateescape")
 
 
+class Pace:
+    """How often streams are read, at most: one per client, so that it can change while they run."""
+
+    __slots__ = ("every_s",)
+
+    def __init__(self) -> None:
+        self.every_s = 0.0
+        """0: whenever something has come."""
+
+
 class _Exchange:
     """One request on the wire; a class because a generator costs 10 us a request more."""
 
-    __slots__ = ("_body", "_connect_s", "_connection", "_connections", "_head", "_payload", "_to")
+    __slots__ = (
+        *("_body", "_connect_s", "_connection", "_connections", "_head", "_pace", "_payload"),
+        "_to",
+    )
 
     _connection: ResponseHandler
     _payload: StreamReader
 
     def __init__(
-        self, connections: Connections, to: Target, head: bytes, body: bytes, connect_s: float
+        self,
+        connections: Connections,
+        to: Target,
+        head: bytes,
+        body: bytes,
+        connect_s: float,
+        pace: Pace,
     ) -> None:
         self._connections = connections
         self._to = to
         self._head = head
         self._body = body
         self._connect_s = connect_s
+        self._pace = pace
 
     async def __aenter__(self) -> Reply:
         try:
@@ -177,7 +210,7 @@ class _Exchange:
             if interim > MOST_INTERIM:
                 raise ConnectionError("interim responses without end")
             message, self._payload = await connection.read()
-        return _HttpReply(message.code, message.headers, self._payload)
+        return _HttpReply(message.code, message.headers, self._payload, connection, self._pace)
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         connection, payload = self._connection, self._payload
@@ -193,21 +226,55 @@ class _Exchange:
 
 
 class _HttpReply:
-    __slots__ = ("_payload", "headers", "status")
+    __slots__ = ("_connection", "_pace", "_payload", "_quick", "headers", "status")
 
-    def __init__(self, status: int, headers: Mapping[str, str], payload: StreamReader) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        payload: StreamReader,
+        connection: ResponseHandler,
+        pace: Pace,
+    ) -> None:
         self.status = status
         self.headers = headers
         self._payload = payload
+        self._connection = connection
+        self._pace = pace
+        self._quick = 0
+        """Pieces in a row that came sooner than the pace."""
 
     async def chunk(self) -> bytes | None:
+        pace_s = self._pace.every_s
+        if not pace_s:
+            return await self._piece()
+        if self._quick >= QUICK:
+            await self._gather(pace_s)
+        asked_s = monotonic()
+        data = await self._piece()
+        self._quick = self._quick + 1 if monotonic() - asked_s < pace_s else 0
+        return data
+
+    async def _piece(self) -> bytes | None:
         try:
             return await self._payload.readany() or None
         except BROKEN as error:
             raise UpstreamError(Failure.STREAM_BROKEN, "the connection broke off") from error
 
+    async def _gather(self, pace_s: float) -> None:
+        """Let pieces come together in the kernel, where they cost nothing."""
+        connection, transport = self._connection, self._connection.transport
+        if transport is None or connection._reading_paused or self._payload.is_eof():
+            return  # it is here already
+        transport.pause_reading()
+        try:
+            await asyncio.sleep(pace_s)
+        finally:
+            if not transport.is_closing():
+                transport.resume_reading()
+
     async def read(self, limit: int, take: Callable[[int], None] | None = None) -> bytes:
-        data = await self.chunk()
+        data = await self._piece()
         if data is None or (self._payload.at_eof() and len(data) <= limit):
             return data or b""
         parts: list[bytes] = []
@@ -220,7 +287,7 @@ class _HttpReply:
                 if take is not None:
                     take(len(data))
                 parts.append(data)
-                data = await self.chunk()
+                data = await self._piece()
             return b"".join(parts)
         finally:
             parts.clear()  # the error of one that was not whole would keep them

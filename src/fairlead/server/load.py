@@ -19,6 +19,9 @@ from fairlead.server.limits import Limits
 TICK_S = 0.025
 BUSY_TICK_S = 0.002
 """While we turn work away; shorter than any turn that is then good."""
+BUSY_SHARE = 0.33
+"""Who has so much to do that others wait for it is busy: streams are read less often from then on,
+see ``outside.upstream``."""
 SUSTAINED_S = 0.25
 """So long turns must be too long before anything is turned away for it."""
 LEAST_ROOM = 32
@@ -47,6 +50,9 @@ FORGETTING = 0.01
 def _tell_nobody(line: str) -> None: ...
 
 
+def _ignore(busy: bool) -> None: ...
+
+
 class Load:
     """``arrived`` is counted up by each request, which is let in while it is below ``room``.
     ``has_place`` says whether another one may be served at once."""
@@ -71,9 +77,12 @@ class Load:
         "_most",
         "_room",
         "_timer",
+        "_turned_s",
         "_wait_s",
         "_work_s",
         "arrived",
+        "busy",
+        "on_busy",
         "room",
         "shed",
         "shedding",
@@ -96,7 +105,10 @@ class Load:
         self._full = False
         self._full_s = 0.0
         self.shedding = False
+        self.busy = False
+        self._turned_s = 0.0
         self.tell: Callable[[str], None] = _tell_nobody
+        self.on_busy: Callable[[bool], None] = _ignore
         self._work_s = USUAL_WORK_S
         """CPU time of a request."""
         self._came_before = 0
@@ -152,6 +164,10 @@ class Load:
 
     def turned(self, turn_s: float, cpu_s: float, now_s: float) -> None:
         """A turn of the loop is over. Idle turns are as long as their timer, which is no delay."""
+        busy, self._turned_s = cpu_s > BUSY_SHARE * (now_s - self._turned_s), now_s
+        if busy is not self.busy:
+            self.busy = busy
+            self.on_busy(busy)
         crowded, self._crowded = self._crowded, False
         if not self.shedding:
             self._excuse(now_s)
