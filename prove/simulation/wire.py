@@ -108,15 +108,20 @@ class Wire(asyncio.Transport):
             raise ConnectionResetError
         data, self._unread = self._unread, b""
         if self._paused:
-            self._paused = False
-            self._loop.call_soon(self.protocol.resume_writing)
-            if self._closing:
-                self._ends()
+            self._loop.call_soon(self._resume)
         return data
 
     def leave(self) -> None:
         self._closing = True
         self._ends()
+
+    def _resume(self) -> None:
+        """Nobody is told to pause twice, however much was written since."""
+        if self._paused and len(self._unread) <= self._holds:
+            self._paused = False
+            self.protocol.resume_writing()
+            if self._closing:
+                self._ends()
 
     def _ends(self) -> None:
         if not self._lost:
