@@ -18,7 +18,7 @@ from fairlead.outside.connections import Origin, Proxy, target
 from fairlead.outside.upstream import HttpUpstream
 from fairlead.types.catalog import Timeouts
 from fairlead.types.errors import Failure, UpstreamError
-from servers.scripted import Scripted, Step, reply
+from servers.scripted import Scripted, Step, reply, stream
 
 TIMEOUTS = Timeouts(connect_s=2.0)
 BODY = b'{"model":"m"}'
@@ -246,6 +246,30 @@ def test_a_certificate_of_nobody_or_of_somebody_else_is_not(
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(ask_once())
+
+
+@needs_openssl
+@on_both_loops
+def test_a_fast_stream_is_whole_over_tls_too_while_the_core_is_busy(
+    new_loop: NewLoop, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not read all the time then, and TLS has buffers of its own."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setattr("fairlead.outside.upstream.PACE_S", 0.001)
+    frames = [b"data: %b\n\n" % (b"x" * 20_000) for _ in range(100)]
+
+    async def read_all() -> bytes:
+        async with secured(certificate) as (up, server):
+            server.on("m", stream(*frames))
+            up.be_busy(True)
+            pieces = []
+            async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+                while (piece := await answer.chunk()) is not None:
+                    pieces.append(piece)
+            return b"".join(pieces)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(read_all()) == b"".join(frames)
 
 
 # Proxies ----------------------------------------------------------------------------------------
