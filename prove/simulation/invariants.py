@@ -357,7 +357,7 @@ class Books:
             on_disk = self._machine.disk.rows("SELECT 1 FROM intent WHERE attempt_id = ?", row)
             must(bool(on_disk), "a budget's intent is on disk before it is sent", where)
         revoked_s = self.revoked.get(request.caller.id, 1e99)
-        must(request.arrived_s < revoked_s, "a revoked key sends nothing", where)
+        must(request.arrived_s <= revoked_s, "a revoked key sends nothing", where)
         if len(request.sent) == 1:
             self._admit(request, where)
         self._patient(exchange, request, where)
