@@ -31,6 +31,15 @@ def server() -> Iterator[Scripted]:
         yield upstream
 
 
+async def read_all(up: HttpUpstream, server: Scripted) -> bytes:
+    """A stream, to its end. Raises UpstreamError."""
+    pieces = []
+    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
+        while (piece := await answer.chunk()) is not None:
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
 async def test_bytes_go_out_and_come_back_untouched(up: HttpUpstream, server: Scripted) -> None:
     server.on("m", reply(b'{"a":  1}', headers={"x-vendor": "v"}))
     headers = {"authorization": "Bearer k", "content-type": "application/json"}
@@ -48,13 +57,8 @@ async def test_bytes_go_out_and_come_back_untouched(up: HttpUpstream, server: Sc
 
 async def test_a_stream_ends_with_none(up: HttpUpstream, server: Scripted) -> None:
     server.on("m", stream(b"data: 1\n\n", b"data: 2\n\n"))
-    pieces = []
 
-    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
-        while (piece := await answer.chunk()) is not None:
-            pieces.append(piece)
-
-    assert b"".join(pieces) == b"data: 1\n\ndata: 2\n\n"
+    assert await read_all(up, server) == b"data: 1\n\ndata: 2\n\n"
 
 
 class Pauses:
@@ -116,9 +120,7 @@ async def test_a_stream_that_is_slow_by_itself_is_not_slowed(
     monkeypatch.setattr("fairlead.outside.upstream.PACE_S", 1e-9)
     up.be_busy(True)
 
-    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
-        while await answer.chunk() is not None:
-            pass
+    await read_all(up, server)
 
     assert pauses.count == 0
 
@@ -131,9 +133,7 @@ async def test_nor_is_one_whose_core_is_not_busy_any_more(
     up.be_busy(True)
     up.be_busy(False)
 
-    async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
-        while await answer.chunk() is not None:
-            pass
+    await read_all(up, server)
 
     assert pauses.count == 0
 
@@ -145,12 +145,7 @@ async def test_who_leaves_while_a_stream_is_not_read_stops_it(
     pauses = Pauses(monkeypatch)
     up.be_busy(True)
 
-    async def read_all() -> None:
-        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
-            while await answer.chunk() is not None:
-                pass
-
-    reading = asyncio.create_task(read_all())
+    reading = asyncio.create_task(read_all(up, server))
     # Each piece by itself or all at once: there may be too few for a pause.
     await asyncio.wait((reading, asyncio.create_task(pauses.begun.wait())), timeout=1.0)
     reading.cancel()
@@ -163,13 +158,8 @@ async def test_who_leaves_while_a_stream_is_not_read_stops_it(
 async def test_a_cut_is_never_an_end(up: HttpUpstream, server: Scripted, end: End) -> None:
     server.on("m", cut(stream(b"data: 1\n\n" * 100), after=400, end=end))
 
-    async def read_all() -> None:
-        async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
-            while await answer.chunk() is not None:
-                pass
-
     with pytest.raises(UpstreamError) as broken:
-        await read_all()
+        await read_all(up, server)
 
     assert broken.value.failure in (Failure.STREAM_BROKEN, Failure.TRANSIENT)
 
@@ -179,14 +169,14 @@ async def test_a_transfer_that_is_no_http_is_a_cut(up: HttpUpstream, server: Scr
     gate = Gate()
     server.on("m", (*stream(b"data: 1\n\n")[:2], gate, b"zz\r\nnonsense\r\n", Gate()))
 
-    async def read_all() -> None:
+    async def read_on() -> None:
         async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
             while await answer.chunk() is not None:
                 gate.open()
 
     with pytest.raises(UpstreamError) as broken:
         async with asyncio.timeout(LONG_S):
-            await read_all()
+            await read_on()
 
     assert broken.value.failure is Failure.STREAM_BROKEN
 
