@@ -47,7 +47,7 @@ MOST_MEMBERS = 1_000
 
 def members_of_request(body: bytes) -> dict[str, msgspec.Raw]:
     """``members`` of a caller's body. Raises BadRequest too."""
-    found = _MEMBERS.decode(body)
+    found = members(body)
     if len(found) > MOST_MEMBERS:
         raise BadRequest(f"The body has more than {MOST_MEMBERS:,} fields.")
     return found
