@@ -282,6 +282,20 @@ def test_ctrl_c_ends_it_without_a_word(tmp_path: Path, setup: Setup) -> None:
         assert running.log.read_text() == ""
 
 
+def test_whoever_goes_on_telling_it_to_stop_does_not_break_its_end(
+    tmp_path: Path, setup: Setup
+) -> None:
+    with gateway(tmp_path, setup.text(), setup.secrets) as running:
+        ended = False
+        while not ended:
+            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                running.process.send_signal(each)
+            with suppress(subprocess.TimeoutExpired):
+                ended = running.process.wait(0.001) is not None
+
+        assert running.process.returncode == 0
+
+
 INTERRUPT = """\
 import signal, sys
 class Interrupt:

@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import uvloop
 from msgspec import Struct
@@ -25,6 +26,7 @@ COLLECTED = (100_000, 20, 50)
 """Thresholds of the cycle collector (``gc.set_threshold``). What a request makes is freed without
 it, but with the usual 700 it looks through what waits for the disk many times: a twentieth of all
 CPU. Requests leave hardly any cycles behind."""
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Serving(Struct, frozen=True):
@@ -52,8 +54,8 @@ def serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say
 
 
 async def _serve(serving: Serving, started: Callable[[Loaded, Running], None], say: Say) -> None:
-    told = _signals()
     async with AsyncExitStack() as stack:
+        told = stack.enter_context(_signals())
         try:
             async with _broken_off_by(told.stop):
                 source = await stack.enter_async_context(sources(serving))
@@ -167,17 +169,30 @@ class Told(Struct, frozen=True):
     """Read everything again."""
 
 
-def _signals() -> Told:
+@contextmanager
+def _signals() -> Iterator[Told]:
+    """From its end on all are ignored: nothing is left to stop, and what a signal does by default,
+    or what a loop does to its handlers when it closes, would make a clean end look like a death."""
     loop = asyncio.get_running_loop()
     told = Told(asyncio.Event(), asyncio.Event(), asyncio.Event())
 
     def interrupt() -> None:
         (told.cut if told.stop.is_set() else told.stop).set()
 
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    loop.add_signal_handler(signal.SIGTERM, interrupt)
-    loop.add_signal_handler(signal.SIGHUP, told.again.set)
-    return told
+    def soon(callback: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+        def handler(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(callback)
+
+        return handler
+
+    for number in STOPPING:
+        signal.signal(number, soon(interrupt))
+    signal.signal(signal.SIGHUP, soon(told.again.set))
+    try:
+        yield told
+    finally:
+        for number in (*STOPPING, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
 
 async def _until(stop: asyncio.Event, chores: Sequence["asyncio.Future[None]"]) -> None:
