@@ -8,7 +8,8 @@ SECONDS ?= 60
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test properties fuzz check serve bench bench-json prove prove-json lock format clean
+.PHONY: demo test properties fuzz check serve bench bench-json prove prove-json simulate lock format \
+	clean
 
 demo: $(STAMP)          ## run the twenty-step workflow through a real gateway
 	@$(BIN)/fairlead demo
