@@ -4,6 +4,7 @@ the whole way, as those in ``test_crossing``."""
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from dialects.crossings import (
@@ -56,9 +57,39 @@ def test_bug_11_flat_and_nested_tools_are_the_same_everywhere(provider: str) -> 
         ]
 
 
-def test_bug_11_a_responses_body_is_told_its_address() -> None:
-    with pytest.raises(BadRequest, match="/v1/responses"):
+def test_bug_11_a_responses_body_is_told_what_it_is() -> None:
+    with pytest.raises(BadRequest, match=r"\(/v1/responses\), which is not served"):
         DIALECTS[OPENAI].parse_request(b'{"model":"auto","input":"Hi"}', {})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "roles"),
+    [
+        (OPENAI, "system, developer, user, assistant, tool, function"),
+        (ANTHROPIC, "user, assistant, system"),
+    ],
+)
+def test_of_a_role_that_is_not_known_those_that_are_are_told(dialect: str, roles: str) -> None:
+    body = b'{"model":"a","max_tokens":9,"messages":[{"role":"usr","content":"Hi"}]}'
+
+    with pytest.raises(BadRequest) as refused:
+        DIALECTS[dialect].parse_request(body, {})
+
+    assert refused.value.message == f"messages[0].role: unknown 'usr'; known are {roles}."
+
+
+@pytest.mark.parametrize("name", ["fairlead", "fairlead_zone", "fairlead.zone"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_limit_that_stands_in_the_wrong_place_is_not_ignored(dialect: str, name: str) -> None:
+    asked = {"model": "a", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    if dialect == "openai_embeddings":
+        asked = {"model": "a", "input": "Hi"}
+    body = msgspec.json.encode({**asked, name: "local"})
+
+    with pytest.raises(BadRequest, match=f"{name}: limits stand in metadata") as refused:
+        DIALECTS[dialect].parse_request(body, {})
+
+    assert refused.value.param == name
 
 
 BETA = {"anthropic-beta": "some-beta-2026", "anthropic-version": "2023-06-01"}

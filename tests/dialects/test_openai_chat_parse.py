@@ -118,8 +118,8 @@ def test_a_body_that_is_no_json_object(body: bytes) -> None:
         OPENAI_CHAT.parse_request(body, {})
 
 
-def test_bug_11_a_responses_body_is_sent_to_its_own_address() -> None:
-    with pytest.raises(BadRequest, match="/v1/responses") as caught:
+def test_bug_11_a_responses_body_is_told_what_is_served() -> None:
+    with pytest.raises(BadRequest, match="not served; send `messages`") as caught:
         OPENAI_CHAT.parse_request(b'{"model":"m","input":"Hi"}', {})
 
     assert caught.value.param == "messages"

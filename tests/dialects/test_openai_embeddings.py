@@ -85,6 +85,29 @@ def test_only_the_models_name_changes() -> None:
     assert same.dropped == renamed.dropped == ()
 
 
+@pytest.mark.parametrize(
+    ("metadata", "sent"),
+    [
+        ({"fairlead.zone": "eu", "mine": "1"}, {"mine": "1"}),
+        ({"fairlead.zone": "eu"}, None),
+        ({"mine": "1"}, {"mine": "1"}),
+        ("a text", "a text"),
+    ],
+    ids=str,
+)
+def test_limits_in_metadata_hold_and_stay_here(metadata: Any, sent: Any) -> None:
+    request = parse(metadata=metadata)
+    body = OPENAI_EMBEDDINGS.render_request(request, endpoint(model="small"), None).body
+
+    assert request.narrowing.zones == (("eu",) if "fairlead.zone" in metadata else ())
+    assert msgspec.json.decode(body).get("metadata") == sent
+
+
+def test_a_limit_that_is_no_limit_is_refused() -> None:
+    with pytest.raises(BadRequest, match=r"metadata\.fairlead\.zones is not known"):
+        parse(metadata={"fairlead.zones": "eu"})
+
+
 def test_the_answer_keeps_its_bytes() -> None:
     (end,) = decoded(ANSWER[:30], ANSWER[30:])
 

@@ -63,8 +63,8 @@ class Outer(msgspec.Struct):
 @pytest.mark.parametrize(
     ("body", "message", "param"),
     [
-        (b"{", "The body is not valid JSON: Input data was truncated.", None),
-        (b"", "The body is not valid JSON: Input data was truncated.", None),
+        (b"{", "The body is not valid JSON: it ends too early, or there is none.", None),
+        (b"", "The body is not valid JSON: it ends too early, or there is none.", None),
         (b"{x}", "The body is not valid JSON: object keys must be strings (byte 1).", None),
         (b'{"items":[],"count":NaN}', "The body is not valid JSON", None),
         (b'{"content":"\xff"}', "The body is not valid UTF-8.", None),
@@ -141,6 +141,7 @@ def test_names_that_differ_only_in_what_is_replaced_stay_apart() -> None:
         ("max_latency", "1.5s", Narrowing(max_latency_ms=1_500)),
         ("deadline", "30s", Narrowing(deadline_s=30.0)),
         ("deadline", "2m", Narrowing(deadline_s=120.0)),
+        ("deadline", "1h", Narrowing(deadline_s=3_600.0)),
     ],
 )
 def test_narrowing_in_metadata_and_in_headers(key: str, value: str, expected: Narrowing) -> None:
@@ -157,7 +158,7 @@ def test_narrowing_in_metadata_and_in_headers(key: str, value: str, expected: Na
         ("models", "small,\udcc3"),
         *(("max_cost", value) for value in ("", "free", "-1", "1e3", "$", "1.0000000001", "€1")),
         *(("max_cost", value) for value in ("١", "1,5", "nan", "9" * 400)),
-        *(("max_latency", value) for value in ("", "2", "0s", "-1s", "infs", "1h", "0.4ms")),
+        *(("max_latency", value) for value in ("", "2", "0s", "-1s", "infs", "1d", "0.4ms")),
         ("deadline", "soon"),
     ],
 )
@@ -185,10 +186,31 @@ def test_headers_for_the_record_ask_for_nothing() -> None:
     assert wire.narrowing_from_headers({**headers, "x-other": "1"}) == Narrowing()
 
 
-@pytest.mark.parametrize("metadata", [{"fairlead.zones": "eu"}, {"fairlead.zone": ["eu"]}])
+@pytest.mark.parametrize("value", ["", "on", "2", "maybe"])
+def test_a_wish_to_be_told_is_one_or_none(value: str) -> None:
+    with pytest.raises(BadRequest, match="x-fairlead-explain: expected 1 or 0"):
+        wire.narrowing_from_headers({"x-fairlead-explain": value})
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"fairlead.zones": "eu"},
+        {"fairlead.zone": ["eu"]},
+        {"fairlead": {"zone": "eu"}},
+        {"fairlead_zone": "eu"},
+        {"fairlead-zone": "eu"},
+        {"Fairlead.Zone": "eu"},
+    ],
+    ids=str,
+)
 def test_a_misspelt_limit_is_not_ignored(metadata: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match=r"fairlead\.zone"):
         wire.narrowing(metadata)
+
+
+def test_a_name_that_only_begins_like_ours_is_the_callers() -> None:
+    assert wire.narrowing({"fairleads": 2}) == (Narrowing(), {"fairleads": 2})
 
 
 @pytest.mark.parametrize(

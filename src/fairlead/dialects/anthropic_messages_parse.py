@@ -26,6 +26,7 @@ from fairlead.dialects.anthropic_messages_wire import (
     WireMessage,
     WireOutput,
     WireRequest,
+    WireRole,
     WireTool,
     WireToolChoice,
 )
@@ -95,8 +96,9 @@ def parse_request(
         asked = _decoded(body, loose)
         messages = tuple(_messages(asked, loose, newer=version != VERSION))
     except wire.UNDECODABLE as error:
-        raise wire.bad_request(error) from error
+        raise wire.bad_request(error, get_args(WireRole)) from error
     _check(asked, operation, newer=version != VERSION)
+    wire.check_no_limit(loose)
     narrowing, rest = (
         wire.narrowing(asked.metadata) if asked.metadata else (wire.NOT_NARROWED, NOTHING)
     )

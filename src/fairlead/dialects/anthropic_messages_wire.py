@@ -101,8 +101,11 @@ class KnownBlock(Struct, gc=False):
     signature: str = ""
 
 
+WireRole = Literal["user", "assistant", "system"]
+
+
 class WireMessage(Known):
-    role: Literal["user", "assistant", "system"]
+    role: WireRole
     content: str | list[Raw]
 
 

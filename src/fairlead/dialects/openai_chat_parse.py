@@ -56,8 +56,11 @@ class WireToolCall(_Part):
     """Left over from a stream; calls are in their order."""
 
 
+WireRole = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
 class WireMessage(_Part, kw_only=True):
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    role: WireRole
     content: Content = None
     name: str | None = None
     tool_calls: list[WireToolCall] | None = None
@@ -179,6 +182,7 @@ def parse_request(body: bytes) -> Request:
         bound, loose = _carried(wire.members_of_request(body))
     except wire.UNDECODABLE as error:
         raise _bad_request(error, body) from error
+    wire.check_no_limit(loose)
     messages = tuple(_messages(asked.messages, bound, loose))
     if asked.stream_options:
         _note(loose, "stream_options", asked.stream_options, "include_obfuscation")
@@ -220,12 +224,12 @@ def _decoded(body: bytes) -> WireRequest:
 
 
 def _bad_request(error: wire.Undecodable, body: bytes) -> BadRequest:
-    bad = wire.bad_request(error)
+    bad = wire.bad_request(error, get_args(WireRole))
     # Agents that speak the Responses dialect are often pointed at this address.
     if bad.param == "messages" and _has_input(body):
         return BadRequest(
-            "messages: this field is required. `input` belongs to the Responses dialect; "
-            "send it to /v1/responses, or send `messages` here.",
+            "messages: this field is required. `input` belongs to the Responses dialect"
+            " (/v1/responses), which is not served; send `messages`.",
             param="messages",
         )
     return bad
@@ -373,8 +377,11 @@ def _image(part: dict[str, Any], where: str) -> Part:
     source = part.get("image_url")
     if isinstance(source, str):
         source = {"url": source}
-    if not isinstance(source, dict):
+    if source is None:
         raise _missing(f"{where}.image_url")
+    if not isinstance(source, dict):
+        param = f"{where}.image_url"
+        raise BadRequest(f"{param}: expected an object with a `url`.", param=param)
     url = _string(source, "url", f"{where}.image_url")
     extra = {name: value for name, value in part.items() if name not in ("type", "image_url")}
     extra |= {name: value for name, value in source.items() if name != "url"}

@@ -22,6 +22,8 @@ HEADERS = {"content-type": "application/json"}
 class WireRequest(Struct):
     model: Annotated[str, Meta(min_length=1)]
     input: str | list[str | int | list[int]]
+    metadata: Any = None
+    """Not OpenAI's here; some endpoints take it, and limits may stand in it."""
 
 
 class WireAnswer(Struct):
@@ -43,11 +45,15 @@ class OpenAIEmbeddings:
             asked = _REQUEST.decode(body)
         except wire.UNDECODABLE as error:
             raise wire.bad_request(error) from error
+        if b'"fairlead' in body:
+            wire.check_no_limit(wire.members(body))
+        limits = asked.metadata if isinstance(asked.metadata, dict) else {}
         return Request(
             dialect=NAME,
             model=asked.model,
             body=body,
             operation="embed",
+            narrowing=wire.narrowing(limits)[0] if limits else wire.NOT_NARROWED,
             inputs=_inputs(asked.input),
         )
 
@@ -61,8 +67,16 @@ class OpenAIEmbeddings:
         self, request: Request, endpoint: Endpoint, max_output_tokens: int | None
     ) -> Rendered:
         renamed = request.model != endpoint.upstream_model
-        changes = {"model": endpoint.upstream_model} if renamed else {}
-        return Rendered(PATH, wire.splice(request.body, changes), HEADERS)
+        changes: dict[str, Any] = {"model": endpoint.upstream_model} if renamed else {}
+        spent: list[str] = []
+        if request.narrowing != wire.NOT_NARROWED:
+            metadata = _REQUEST.decode(request.body).metadata
+            rest = wire.narrowing(metadata)[1] if isinstance(metadata, dict) else metadata
+            if not rest and metadata:
+                spent.append("metadata")
+            elif rest != metadata:
+                changes["metadata"] = rest
+        return Rendered(PATH, wire.splice(request.body, changes, spent), HEADERS)
 
     def decoder(self, request: Request, relay: bool) -> Decoder:
         return _Decoder()

@@ -109,20 +109,26 @@ PLAIN_TYPES = {
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
-def bad_request(error: Undecodable) -> BadRequest:
-    """Turn what ``msgspec`` raised into the caller's error, naming the place."""
+def bad_request(error: Undecodable, roles: Sequence[str] = ()) -> BadRequest:
+    """Turn what ``msgspec`` raised into the caller's error, naming the place. ``roles``: those that
+    a message may have."""
     if isinstance(error, RecursionError):
         return BadRequest("The body is nested too deep.")
     if isinstance(error, UnicodeDecodeError):
         return BadRequest("The body is not valid UTF-8.")
     if not isinstance(error, msgspec.ValidationError):
         problem = str(error).removeprefix("JSON is malformed: ")
+        # What is said of a body without a byte is the same: no answer to "what did I forget".
+        if problem == "Input data was truncated":
+            problem = "it ends too early, or there is none"
         return BadRequest(f"The body is not valid JSON: {problem}.")
     problem, _, path = str(error).partition(" - at `$")
     param = path.rstrip("`").removeprefix(".")
     if "missing required field" in problem:
         param = ".".join(filter(None, (param, problem.split("`")[1])))
         return BadRequest(f"{param}: this field is required.", param=param)
+    if roles and param.endswith(".role") and problem.startswith("Invalid enum value"):
+        problem += f"; known are {', '.join(roles)}"
     return BadRequest(f"{param or 'The body'}: {_plain(problem)}.", param=param or None)
 
 
@@ -185,6 +191,8 @@ def original_tool_names(names: Iterable[str]) -> dict[str, str]:
 # What a request asks of its own route ------------------------------------------------------------
 
 METADATA_PREFIX = "fairlead."
+_MEANT_FOR_US = re.compile(r"fairlead(?![a-z0-9])", re.IGNORECASE)
+"""However it is written: an object ``fairlead``, ``fairlead_zone`` and the like are misspelt."""
 HEADER_PREFIX = "x-fairlead-"
 NOT_NARROWED = Narrowing()
 NOWHERE = ("",)
@@ -192,8 +200,8 @@ NOWHERE = ("",)
 
 MAX_DIGITS = 9
 _MONEY = re.compile(rf"\$?([0-9]{{1,{MAX_DIGITS}}})(?:\.([0-9]{{1,9}}))?")
-_DURATION = re.compile(rf"([0-9]{{1,{MAX_DIGITS}}})(?:\.([0-9]{{1,3}}))?(ms|s|m)")
-_MS = {"ms": 1, "s": 1_000, "m": 60_000}
+_DURATION = re.compile(rf"([0-9]{{1,{MAX_DIGITS}}})(?:\.([0-9]{{1,3}}))?(ms|s|m|h)")
+_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
 def narrowing(metadata: Mapping[str, Any]) -> tuple[Narrowing, dict[str, Any]]:
@@ -203,7 +211,7 @@ def narrowing(metadata: Mapping[str, Any]) -> tuple[Narrowing, dict[str, Any]]:
     Raises BadRequest for a bad value and for an unknown ``fairlead.*`` key: a limit that is
     misspelt must not be ignored.
     """
-    ours = {key: value for key, value in metadata.items() if key.startswith(METADATA_PREFIX)}
+    ours = {key: value for key, value in metadata.items() if _MEANT_FOR_US.match(key)}
     if not ours:
         return NOT_NARROWED, dict(metadata)
     wishes: dict[str, str] = {}
@@ -219,6 +227,17 @@ def narrowing(metadata: Mapping[str, Any]) -> tuple[Narrowing, dict[str, Any]]:
     return _narrowing(wishes, IN_METADATA), remaining
 
 
+def check_no_limit(names: Iterable[str]) -> None:
+    """Raises BadRequest if a limit is among members of a request that belong to nobody here."""
+    for name in names:
+        if _MEANT_FOR_US.match(name):
+            raise BadRequest(
+                f"{name}: limits stand in metadata, such as {METADATA_PREFIX}zone, or in headers,"
+                f" such as {HEADER_PREFIX}zone.",
+                param=name,
+            )
+
+
 def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
     """Read ``x-fairlead-zone``, ``-models``, ``-max-cost``, ``-max-latency``, ``-deadline``.
 
@@ -232,6 +251,8 @@ def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
         if name.lower() not in KNOWN_HEADERS:
             known = ", ".join(KNOWN_HEADERS)
             raise BadRequest(f"{name.lower()} is not known; known are {known}.", param=name.lower())
+    if headers.get(EXPLAIN, "1").strip().lower() not in YES_OR_NO:
+        raise BadRequest(f"{EXPLAIN}: expected 1 or 0.", param=EXPLAIN)
     wishes = {wish: headers[name] for wish, name in IN_HEADERS.items() if name in headers}
     return _narrowing(wishes, IN_HEADERS) if wishes else NOT_NARROWED
 
@@ -262,6 +283,8 @@ ACCEPTED = {
 IN_METADATA = {wish: f"metadata.{METADATA_PREFIX}{wish}" for wish in ACCEPTED}
 IN_HEADERS = {wish: HEADER_PREFIX + wish.replace("_", "-") for wish in ACCEPTED}
 FOR_THE_RECORD = tuple(HEADER_PREFIX + name for name in ("workflow", "step", "explain"))
+EXPLAIN = f"{HEADER_PREFIX}explain"
+YES_OR_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 KNOWN_HEADERS = (*IN_HEADERS.values(), *FOR_THE_RECORD)
 
 
