@@ -82,6 +82,7 @@ class Run:
     over: Heard
     after: Heard
     quiet: Heard
+    before_s: float
     over_s: float
     end_s: float
     growth_mb: float
@@ -96,7 +97,9 @@ async def _run(kind: Kind, length: Length, running: Gateway, callers: Callers) -
         peak_rps = max(peak_rps, served / length.peak_s)
         per_cpu_s = max(per_cpu_s, served / max(cpu_s(pid) - spent_s, 0.01))
     quiet = await callers.at_will(QUIET * peak_rps, length.before_s)
+    before_began_s = monotonic()
     before = await callers.at_will(peak_rps, length.before_s)
+    before_s = monotonic() - before_began_s
     await callers.at_will(QUIET * peak_rps, length.after_s / 2)
     watched, spent_s = Watched(pid), cpu_s(pid)
     watching = asyncio.ensure_future(watched.watch())
@@ -107,6 +110,7 @@ async def _run(kind: Kind, length: Length, running: Gateway, callers: Callers) -
     watching.cancel()
     return Run(
         *(peak_rps, per_cpu_s, over_per_cpu_s, before, over, after, quiet),
+        before_s=before_s,
         over_s=end_s - began_s,
         end_s=end_s,
         growth_mb=watched.growth_mb,
@@ -129,13 +133,14 @@ def _recovered_s(run: Run) -> float:
 
 
 def _figures(run: Run) -> dict[str, object]:
-    rps = len(run.over.served) / run.over_s
+    rps, before_rps = len(run.over.served) / run.over_s, len(run.before.served) / run.before_s
     baseline_ms, admitted_ms = run.before.slowest_ms(0.99), run.over.slowest_ms(0.99)
     everything = (run.before, run.over, run.after, run.quiet)
     return {
         "peak_rps": round(run.peak_rps),
         "goodput_rps": round(rps),
         "goodput_share": round(rps / run.peak_rps, 3),
+        "goodput_share_of_once": round(rps / before_rps, 3),
         "goodput_per_cpu_share": round(run.over_per_cpu_s / run.peak_per_cpu_s, 3),
         "p99_at_peak_ms": baseline_ms,
         "p99_admitted_ms": admitted_ms,
