@@ -62,7 +62,9 @@ def test_scope(asked: str, expected: tuple[object, ...]) -> None:
     [
         pytest.param("flagshp", ANYONE, "did you mean flagship", id="nearest"),
         pytest.param("autoo", ANYONE, "did you mean auto", id="nearest-route"),
-        pytest.param("zzzzzz", ANYONE, "called 'zzzzzz'", id="nothing-near"),
+        pytest.param(
+            "zzzzzz", ANYONE, "called 'zzzzzz'; GET /v1/models lists them", id="nothing-near"
+        ),
         pytest.param("", ANYONE, "called ''", id="nothing-asked"),
         pytest.param("auto-2", ANYONE, "did you mean auto", id="alias-to-nowhere"),
         pytest.param("zeta/mid", ANYONE, "acme/mid", id="right-model-wrong-provider"),

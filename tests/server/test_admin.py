@@ -135,6 +135,50 @@ async def test_a_model_that_is_not_there_is_answered_with_the_nearest(served: Se
     assert "auto" in got.json["error"]["message"]
 
 
+@pytest.mark.parametrize("name", ["at-a/a", "at-a%2Fa"])
+async def test_one_endpoint_by_its_name(served: Served, name: str) -> None:
+    got = await served.request("GET", f"/v1/models/{name}")
+
+    assert (got.status, got.json["id"], got.json["context_length"]) == (200, "at-a/a", 32_000)
+
+
+async def test_of_what_a_key_may_not_ask_for_nothing_is_told(up: Scripted, tmp_path: Path) -> None:
+    endpoints = at(up, "a"), at(up, "b")
+
+    async with serving(tmp_path, up, *endpoints, key=KeyLimits(), routes=("a",)) as served:
+        answers = [await served.request("GET", f"/v1/models/{name}") for name in ("b", "at-b/b")]
+        nothing = await served.request("GET", "/v1/models/c")
+
+    told = [got.json["error"]["message"] for got in answers]
+    assert [got.status for got in (*answers, nothing)] == [404] * 3
+    assert told == [
+        nothing.json["error"]["message"].replace("'c'", name) for name in ("'b'", "'at-b/b'")
+    ]
+
+
+NOWHERE = {
+    "/chat/completions": "did you mean /v1/chat/completions?",
+    "/v1/v1/messages": "did you mean /v1/messages?",
+    "/openai/deployments/x/chat/completions": "did you mean /v1/chat/completions?",
+    "/v1/message": "did you mean /v1/messages?",
+    "/v1/completions": "did you mean /v1/chat/completions?",
+    "/v1/responses": "the Responses dialect is not served; its neighbour is /v1/chat/completions",
+    "/responses": "the Responses dialect is not served; its neighbour is /v1/chat/completions",
+    "/v1/": "GET /openapi.json tells what there is",
+    "/v1/audio/speech": "GET /openapi.json tells what there is",
+}
+
+
+@pytest.mark.parametrize(("path", "told"), NOWHERE.items())
+async def test_who_asks_at_no_address_is_told_where_to(
+    served: Served, path: str, told: str
+) -> None:
+    got = await served.request("POST", path, ASK)
+
+    assert (got.status, got.json["error"]["code"]) == (404, "not_found")
+    assert got.json["error"]["message"].endswith(told)
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/a", "/v1/route"])
 async def test_models_and_plans_need_a_key_where_there_are_keys(keyed: Served, path: str) -> None:
     keyed.key = ""

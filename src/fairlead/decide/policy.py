@@ -24,7 +24,7 @@ def route_for(request: Request, caller: Caller, catalog: Catalog) -> Route:
         alias = catalog.aliases.get(request.model)
         route = None if alias is None else _named(alias, catalog)
     if route is None:
-        raise UnknownModel(_unknown(request.model, caller, catalog), param="model")
+        raise UnknownModel(unknown(request.model, caller, catalog), param="model")
     if caller.routes and not _listed(route.name, caller.routes):
         raise Forbidden(f"this key may not ask for {route.name!r}", param="model")
     return route
@@ -38,7 +38,7 @@ def may_ask(caller: Caller, name: str, catalog: Catalog) -> bool:
     return name in catalog.routes or any(
         (not caller.models or position(endpoint, caller.models) is not None)
         and (not caller.zones or endpoint.zone in caller.zones)
-        for endpoint in catalog.by_name.get(name, ())
+        for endpoint in serving(name, catalog)
     )
 
 
@@ -58,7 +58,7 @@ def scope(route: Route, catalog: Catalog) -> Sequence[Endpoint]:
     """The endpoints a route is about, before any rule is applied."""
     if route.name in catalog.routes:
         return catalog.endpoints
-    return _serving(route.name, catalog)
+    return serving(route.name, catalog)
 
 
 def successors(route: Route, catalog: Catalog) -> Sequence[Endpoint]:
@@ -66,7 +66,7 @@ def successors(route: Route, catalog: Catalog) -> Sequence[Endpoint]:
     endpoint that was asked for by name is meant alone."""
     if route.name in catalog.routes:
         return ()
-    known = list(_serving(route.name, catalog))
+    known = list(serving(route.name, catalog))
     if any([endpoint.name == route.name for endpoint in known]):
         return ()
     heirs: list[Endpoint] = []
@@ -145,12 +145,12 @@ def _refusal(endpoint: Endpoint, zones: _Zones, lists: _Lists) -> Rejected | Non
 
 def _named(name: str, catalog: Catalog) -> Route | None:
     route = catalog.routes.get(name)
-    if route is None and _serving(name, catalog):
+    if route is None and serving(name, catalog):
         return Route(name=name, rules=(Rule(),))
     return route
 
 
-def _serving(name: str, catalog: Catalog) -> Sequence[Endpoint]:
+def serving(name: str, catalog: Catalog) -> Sequence[Endpoint]:
     """Endpoints by any of their names, or by ``provider/`` before one."""
     found = catalog.by_name.get(name)
     if found is not None:
@@ -182,7 +182,7 @@ def _holds(when: When, task: Task) -> bool:
     )
 
 
-def _unknown(name: str, caller: Caller, catalog: Catalog) -> str:
+def unknown(name: str, caller: Caller, catalog: Catalog) -> str:
     """Suggests only what the caller could see: names it may not use stay secret."""
     seen = {
         known
@@ -194,5 +194,6 @@ def _unknown(name: str, caller: Caller, catalog: Catalog) -> str:
     if caller.routes:
         seen = {known for known in seen if _listed(known, caller.routes)}
     near = get_close_matches(name, sorted(seen), n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    # Who has pointed an application here that asks for a model of its vendor's sees this first.
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; GET /v1/models lists them"
     return f"no route, model or endpoint is called {name!r}{hint}"

@@ -8,14 +8,14 @@ from time import monotonic, time
 import msgspec
 from aiohttp import web
 
-from fairlead.decide.policy import may_ask
+from fairlead.decide.policy import may_ask, unknown
 from fairlead.dialects import DIALECTS
 from fairlead.gateway import Call, Gateway
 from fairlead.server.auth import credential
 from fairlead.server.body import read_body
 from fairlead.server.guard import check_browser
 from fairlead.server.limits import Limits
-from fairlead.server.models import Listed, listed, render_list, render_one
+from fairlead.server.models import Listed, listed, named, render_list, render_one
 from fairlead.server.openapi import document
 from fairlead.server.paths import METHODS, MODELS, dialect_of
 from fairlead.server.respond import identity, whole
@@ -25,6 +25,7 @@ from fairlead.types.errors import BadRequest, MethodNotAllowed, NotFound, Unknow
 Handler = Callable[[web.BaseRequest, str], Awaitable[web.Response]]
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
+CHAT = "/v1/chat/completions"
 FORWARDED = ("forwarded", "x-forwarded-for", "via")
 """Put there by a proxy on this machine, behind which anybody may be."""
 
@@ -77,10 +78,13 @@ class Admin:
         return None if handler is None else (METHODS[path], handler)
 
     def _not_found(self, path: str) -> NotFound:
-        known = list(METHODS)
         # A base address with or without /v1 too many is the commonest mistake.
-        near = get_close_matches(path.replace("/v1/v1/", "/v1/"), known, n=1, cutoff=0.6)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        path = path.replace("/v1/v1/", "/v1/")
+        if path.endswith("/responses"):
+            return NotFound(f"the Responses dialect is not served; its neighbour is {CHAT}")
+        near = [known for known in METHODS if known[:4] == "/v1/" and path.endswith(known[3:])]
+        near += get_close_matches(path, list(METHODS), n=1, cutoff=0.7)
+        hint = f"; did you mean {near[0]}?" if near else "; GET /openapi.json tells what there is"
         return NotFound(f"there is nothing at this address{hint}")
 
     async def _welcome(self, request: web.BaseRequest, request_id: str) -> web.Response:
@@ -137,13 +141,12 @@ class Admin:
 
     async def _model(self, request: web.BaseRequest, request_id: str) -> web.Response:
         asked = request.path.removeprefix(MODELS + "/")
-        rows = self._visible(request)
-        for row in rows:
-            if row[0] == asked:
-                return whole(render_one(row, self._is_anthropic(request)), {})
-        near = get_close_matches(asked, [row[0] for row in rows], n=3)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
-        raise UnknownModel(f"no model or route has this name{hint}", param="model")
+        caller = self._state.keys.identify(credential(request.headers))
+        catalog = self._state.registry.catalog
+        row = named(asked, catalog)
+        if row is None or not may_ask(caller, asked, catalog):
+            raise UnknownModel(unknown(asked, caller, catalog), param="model")
+        return whole(render_one(row, self._is_anthropic(request)), {})
 
     def _visible(self, request: web.BaseRequest) -> list[Listed]:
         """What this key may ask for."""

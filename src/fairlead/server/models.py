@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from fairlead.decide.policy import serving
 from fairlead.types.catalog import Catalog, Model
 
 Listed = tuple[str, Model | None, str]
@@ -22,6 +23,14 @@ def listed(catalog: Catalog) -> list[Listed]:
             seen.add(endpoint.model.name)
             rows.append((endpoint.model.name, endpoint.model, endpoint.provider))
     return rows
+
+
+def named(name: str, catalog: Catalog) -> Listed | None:
+    """Whatever may be asked for by this name: also what is not on the list, such as an endpoint."""
+    if name in catalog.routes:
+        return name, None, "fairlead"
+    endpoints = serving(name, catalog)
+    return (name, endpoints[0].model, endpoints[0].provider) if endpoints else None
 
 
 def openai_model(row: Listed) -> dict[str, Any]:
