@@ -25,7 +25,7 @@ def pieces(data: bytes) -> list[bytes]:
     """The input in pieces of 1 to 40 bytes, or to a tenth of it, the same for the same input."""
     size, width = len(data), max(40, len(data) // 10)
     dice = zlib.crc32(data) % len(DICE)
-    cuts = []
+    cuts: list[bytes] = []
     at = 0
     while at < size:
         to = at + 1 + DICE[dice - len(cuts)] % width

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import uvloop
 
@@ -81,7 +82,7 @@ class Answer:
         return set(told) == {"error"} and {"message", "type", "param", "code"} <= set(told["error"])
 
     @property
-    def _told(self) -> dict[str, object]:
+    def _told(self) -> dict[str, Any]:
         try:
             told = json.loads(self.body)
         except ValueError:
@@ -214,7 +215,8 @@ async def ask(port: int, key: str, every: Iterable[Asked]) -> Refused:
 
 
 async def _answer(reader: asyncio.StreamReader) -> Answer:
-    status, fields = 100, {}
+    status = 100
+    fields: dict[str, str] = {}
     while status < 200:
         status, fields = _head((await reader.readuntil(b"\r\n\r\n"))[:-4])
     if fields.get("transfer-encoding") == "chunked":

@@ -119,7 +119,9 @@ class Arrival:
 
 def routes() -> Mapping[str, tuple[str, ...]]:
     """The endpoints behind each route, by name: kind, then the letter of its dialect."""
-    made = {f"{kind}-{one}": (f"{kind}-{one}",) for kind in "sp" for one in DIALECTS}
+    made: dict[str, tuple[str, ...]] = {
+        f"{kind}-{one}": (f"{kind}-{one}",) for kind in "sp" for one in DIALECTS
+    }
     for copy, one, two in product(range(COPIES), DIALECTS, DIALECTS):
         made[f"o{copy}-{one}-{two}"] = (f"x{copy}-{one}", f"w-{two}")
         made[f"n{copy}-{one}-{two}"] = (f"x{copy}-{one}", f"q-{two}")
@@ -196,8 +198,8 @@ class Wall:
         if lot.fate == "onward":
             after = dice.choice(content) + 1
             arrival.frames = len([number for number in content if number < after])
-            steps = [b"".join(made[:after]), lot.seen, ERRORS[dialect]]
-            return stream(*(steps if first else [*steps[:1], *steps[2:]]))
+            waits = (lot.seen,) if first else ()
+            return stream(b"".join(made[:after]), *waits, ERRORS[dialect])
         least = begins if lot.fate in CUT else 1
         ends = [len(b"".join(made[: number + 1])) for number in content]
         # After its last word an answer is whole, and may well end as such.
@@ -206,7 +208,7 @@ class Wall:
         accounts = next(number for number, frame in enumerate(made) if _accounts(frame))
         if len(b"".join(made[: accounts + 1])) <= at:
             arrival.bill = lot.bill
-        steps = [head(200, SSE)]
+        steps: list[Step] = [head(200, SSE)]
         if first and at >= begins:
             steps += [chunk(payload[:begins]), lot.seen]
             payload, at = payload[begins:], at - begins

@@ -142,7 +142,7 @@ WISHES: Mapping[str, tuple[str, str]] = {
 
 def market(up: Scripted) -> tuple[Endpoint, ...]:
     """``b`` is local and free, ``c`` is fast."""
-    from_1s = {"expected_first_token_ms": 1000.0}
+    from_1s: dict[str, Any] = {"expected_first_token_ms": 1000.0}
     free = (Price(Rates(input=0, output=0, cached_read=0)),)
     return (
         at(up, "a", **from_1s),

@@ -19,6 +19,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from random import Random
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 from prove.bills import PATIENT, PRICE, WORST_OUTPUT_NANO_USD, Bill, whole
@@ -118,7 +119,7 @@ async def _more(reader: asyncio.StreamReader) -> bytes:
     return data
 
 
-def _is_over(told: bytes, streams: bool) -> bool:
+def _is_over(told: bytes | bytearray, streams: bool) -> bool:
     if b"transfer-encoding: chunked" in told[:2000].lower():
         return told.endswith(b"\r\n0\r\n\r\n")
     top, _, body = told.partition(b"\r\n\r\n")
@@ -198,7 +199,7 @@ def prove(short: bool) -> dict[str, object]:
 
 def _setup(up: Scripted, wall: Wall) -> Setup:
     setup = Setup()
-    size = {"context": "2000k", "max_output": "1000k"}
+    size: dict[str, Any] = {"context": "2000k", "max_output": "1000k"}
     for model, dialect in MODELS.items():
         up.on(model, wall)
         setup.endpoint(model, up.address, dialect, price=PRICE, **size)
@@ -309,8 +310,10 @@ def _figures(
         "slowest_close_ms": round(max(closing_ms)),
         "closed_late": sum(ms > CLOSED_S * 1000 * times for ms in closing_ms),
     }
-    must_be_0 = ("drift_nano_usd", "unexplained", "not_settled", "balance_differs")
-    must_be_0 += ("journal_differs_nano_usd", "closed_late")
+    must_be_0 = (
+        *("drift_nano_usd", "unexplained", "not_settled", "balance_differs"),
+        *("journal_differs_nano_usd", "closed_late"),
+    )
     least = 0.2 if times > 1 else CANCELLED
     enough = len(closing_ms) >= least * len(wall.lots)
     return {**figures, "ok": enough and not any(figures[name] for name in (*must_be_0, *left))}

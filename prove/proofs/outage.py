@@ -15,11 +15,12 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import aiohttp
 
@@ -150,7 +151,7 @@ class Callers:
             next_s += 1 / self.per_s
             await asyncio.sleep(max(0.0, next_s - monotonic()))
 
-    def _start(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self.asking.add(task)
         task.add_done_callback(self.asking.discard)

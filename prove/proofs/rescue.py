@@ -31,8 +31,10 @@ from servers.setup import CAPABILITIES, Setup
 SEED = 27
 WORKERS = 24
 PATIENCE_S = 30.0
-MUST_BE_0 = ("duplicated_chars", "missing_chars", "wrong_ends", "beginnings_with_blanks")
-MUST_BE_0 += ("billed_otherwise", "not_settled", "balance_differs")
+MUST_BE_0 = (
+    *("duplicated_chars", "missing_chars", "wrong_ends", "beginnings_with_blanks"),
+    *("billed_otherwise", "not_settled", "balance_differs"),
+)
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "openai": {

@@ -27,7 +27,8 @@ OWN_WAYS = (*LEFT, *TURNED_AWAY, "401")
 
 def with_keys(asks: Sequence[Ask], holders: int, storm_s: float, chance: Chance) -> list[Ask]:
     """Some of them with a key, and asked again: meanwhile, later, by others, for something else."""
-    told, more = [], []
+    told: list[Ask] = []
+    more: list[Ask] = []
     for ask in asks:
         ask = replace(
             ask,

@@ -5,6 +5,7 @@ All of it runs but ``Load``: that looks at how long the turns of a real CPU are.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from fairlead.gateway import Gateway
 from fairlead.server import http, replays
@@ -55,10 +56,8 @@ class Front:
 @contextmanager
 def in_place_of_chance_and_threads(machine: Machine) -> Iterator[None]:
     """A request has the number of who sent it, and what blocks is done at once."""
-    before = http.new_id, replays.to_thread
-    http.new_id = lambda now_s: f"r{REQUEST.get(0)}"
-    replays.to_thread = machine.to_thread
-    try:
+    with (
+        patch.object(http, "new_id", lambda now_s: f"r{REQUEST.get(0)}"),
+        patch.object(replays, "to_thread", machine.to_thread),
+    ):
         yield
-    finally:
-        http.new_id, replays.to_thread = before

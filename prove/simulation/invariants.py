@@ -315,8 +315,8 @@ class Books:
             for_s, asked_s = GATES_S[attempted.failure], attempted.retry_after_s
             if attempted.failure == Failure.RATE_LIMIT:
                 [*_, sent] = [one for one in self.requests[request].sent if one.endpoint == key[0]]
-                told_s = asked_s if sent.dry_s is None else sent.dry_s
-                for_s = for_s if told_s is None else min(told_s, LONGEST_GATE_S)
+                wanted_s = asked_s if sent.dry_s is None else sent.dry_s
+                for_s = for_s if wanted_s is None else min(wanted_s, LONGEST_GATE_S)
             _, until_s = self.gates.get(key, (0.0, 0.0))
             self.gates[key] = now_s, max(until_s, now_s + for_s)
         elif attempted.failure == Failure.MODEL_GONE:

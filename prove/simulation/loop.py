@@ -80,7 +80,9 @@ class VirtualLoop(BaseEventLoop):
             when += self._dice.random() * self._late_s
         return super().call_at(when, callback, *args, context=context)
 
-    async def create_server(self, factory: Any, *args: Any, **more: Any) -> Any:
+    async def create_server(  # type: ignore[override]
+        self, factory: Any, *args: Any, **more: Any
+    ) -> Site:
         self.site = Site(factory)
         return self.site
 

@@ -74,9 +74,9 @@ async def test_a_key_that_is_blank_is_none(machine: Machine, blank: str) -> None
 
 
 async def test_keys_in_the_environment_bring_their_providers(machine: Machine) -> None:
-    env = {"OPENAI_API_KEY": "sk-canary-a", "ANTHROPIC_API_KEY": "sk-canary-b", "HOME": "/"}
-
-    loaded = await machine.sources(**env).load()
+    loaded = await machine.sources(
+        OPENAI_API_KEY="sk-canary-a", ANTHROPIC_API_KEY="sk-canary-b", HOME="/"
+    ).load()
 
     assert providers(loaded.catalog.endpoints) == {"openai", "anthropic"}
     assert not loaded.falls_back

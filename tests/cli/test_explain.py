@@ -77,9 +77,10 @@ first token  after 101ms
 in all       1.1s, 0.5ms before it was sent
 left behind  user, seed
 """.splitlines()
+PLAN = explained(decide(EXTRACT, ANYONE, view(SMALL, LOCAL, FLAGSHIP)))
 ENTRY = exchanged(
     request_id="019abc45de01f3a9c0b1d2e3",
-    plan=explained(decide(EXTRACT, ANYONE, view(SMALL, LOCAL, FLAGSHIP))),
+    plan=PLAN,
     attempts=(
         attempted(
             endpoint="acme/flagship",
@@ -330,7 +331,7 @@ def test_a_record_as_json_has_the_plan_and_the_attempts(folder: Folder) -> None:
         record(request_id, folder, Console(file=stream, width=20), as_json=True)
     answered, turned_away = map(json.loads, stream.getvalue().splitlines())
 
-    assert answered["plan"] == json.loads(ENTRY.plan)
+    assert answered["plan"] == json.loads(PLAN)
     assert [each["failure"] for each in answered["tries"]] == ["rate_limit", ""]
     assert (answered["cost_usd"], turned_away["plan"]) == ("0.000079", None)
 
@@ -343,7 +344,7 @@ def test_words_of_others_cannot_steer_the_terminal(tmp_path: Path) -> None:
         workflow=hostile,
         step=hostile,
         attempts=(failed,),
-        plan=ENTRY.plan.replace(b"bolt/small", b"\\u009b1m").replace(b": cloud", b": \\u009b1m"),
+        plan=PLAN.replace(b"bolt/small", b"\\u009b1m").replace(b": cloud", b": \\u009b1m"),
     )
     text = "".join(looked_up(kept(tmp_path / "data", entry, refused(message=hostile)), "r1"))
     text += "".join(looked_up(Folder(tmp_path / "data"), "r2"))

@@ -14,7 +14,7 @@ from dialects.anthropic_cases import (
 )
 from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from fairlead.dialects.dialect import Said
-from fairlead.types.chat import End, Resumed, TextDelta, ToolCallDelta, Usage
+from fairlead.types.chat import End, Event, Resumed, TextDelta, ToolCallDelta, Usage
 from servers import canned
 
 FRAMES = canned.ANTHROPIC["text"].frames
@@ -60,7 +60,8 @@ def test_the_end_is_known_once_its_reason_is(count: int, relay: bool) -> None:
 def test_a_tool_call_may_follow(end: bytes) -> None:
     passed = FRAMES[0] + TEXT + delta(text="I look.") + end
     encoder = ANTHROPIC_MESSAGES.encoder(STREAM, REPLY)
-    going_on = [Resumed(passed), ToolCallDelta(0, "call_1", "read", "{}"), End("tool_calls", None)]
+    call = ToolCallDelta(0, "call_1", "read", "{}")
+    going_on: tuple[Event, ...] = (Resumed(passed), call, End("tool_calls", None))
 
     message = message_of(passed + b"".join([encoder.encode(event) for event in going_on]))
 
@@ -71,7 +72,8 @@ def test_more_text_after_a_block_that_was_stopped_is_a_new_block() -> None:
     passed = FRAMES[0] + TEXT + delta(text="One.")
     passed += frame("content_block_stop", index=0)
     encoder = ANTHROPIC_MESSAGES.encoder(STREAM, REPLY)
-    going_on = [Resumed(passed), TextDelta(" Two"), TextDelta(" three."), End("stop", None)]
+    more = (TextDelta(" Two"), TextDelta(" three."))
+    going_on: tuple[Event, ...] = (Resumed(passed), *more, End("stop", None))
 
     message = message_of(passed + b"".join([encoder.encode(event) for event in going_on]))
 

@@ -247,7 +247,7 @@ def test_bug_6_cached_tokens_are_counted_once(
     read_tokens: int, stream: bool, pair: tuple[str, str]
 ) -> None:
     """One vendor counts them in, the other apart."""
-    usage = {
+    usage: dict[str, dict[str, Any]] = {
         OPENAI: {
             **canned.OPENAI_USAGE,
             "prompt_tokens_details": {"cached_tokens": read_tokens},
@@ -263,7 +263,7 @@ def test_bug_6_cached_tokens_are_counted_once(
         start = {"type": "message_start", "message": {**whole, "content": []}}
         frames = [b"data: " + msgspec.json.encode(start) + b"\n\n", *text.frames[1:]]
     options = {"stream_options": {"include_usage": True}} if caller == OPENAI and stream else {}
-    told = ask(caller, provider, stream=stream, **options).answered_with(
+    told = ask(caller, provider, options, stream=stream).answered_with(
         canned.Canned(whole, tuple(frames))
     )
 

@@ -25,6 +25,7 @@ from dialects.openai_cases import DONE, chunk
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.wire import safe_tool_name
 from fairlead.server.paths import dialect_of
+from fairlead.types.chat import End
 from fairlead.types.errors import BadRequest
 from servers import canned
 
@@ -32,7 +33,7 @@ over_every_provider = pytest.mark.parametrize("pair", PAIRS, ids=pair_id)
 crossing = pytest.mark.parametrize("pair", CROSSED, ids=pair_id)
 
 CITY = {"city": "Zürich"}
-CALL = {
+CALL: dict[str, Any] = {
     "index": 0,
     "id": "call_a",
     "type": "function",
@@ -195,6 +196,8 @@ def test_bug_14_usage_is_known_to_us_and_told_to_who_asked(pair: tuple[str, str]
     decoder = DIALECTS[provider].decoder(asked.request, asked.relayed)
     *_, end = decoder.feed(b"".join(frames))
 
+    assert isinstance(end, End)
+    assert end.usage is not None
     assert end.usage.input_tokens == 120
     assert asked.sent.get("stream_options") == (
         {"include_usage": True} if provider == OPENAI else None

@@ -281,7 +281,7 @@ streamed_or_whole = pytest.mark.parametrize("stream", [True, False], ids=["strea
 def asking(pair: tuple[str, str], stream: bool) -> Asked:
     """A request that wants to know what it used."""
     options = {"stream_options": {"include_usage": True}} if pair[0] == OPENAI and stream else {}
-    return ask(*pair, stream=stream, **options)
+    return ask(*pair, options, stream=stream)
 
 
 @over_every_provider

@@ -145,7 +145,7 @@ def test_what_was_said(read: Any, events: list[Event], expected: Any) -> None:
     ],
 )
 def test_why_it_ended(reason: Any, finish: str) -> None:
-    events = [TextDelta("a"), End(reason, None)]
+    events: list[Event] = [TextDelta("a"), End(reason, None)]
 
     assert accumulated(encoded(events)).choices[0].finish_reason == finish
     assert whole(events).choices[0].finish_reason == finish
@@ -179,7 +179,7 @@ def test_nothing_is_said_before_there_is_content() -> None:
 
 def test_a_whole_answer_comes_in_one_piece() -> None:
     encoder = OPENAI_CHAT.encoder(WHOLE, REPLY)
-    events = [Begin("x", "y"), TextDelta("a"), *CALLS, ReasoningDelta("b")]
+    events: list[Event] = [Begin("x", "y"), TextDelta("a"), *CALLS, ReasoningDelta("b")]
 
     assert [encoder.encode(event) for event in events] == [b""] * len(events)
     assert encoder.encode(STOP).startswith(b"{")
@@ -187,9 +187,10 @@ def test_a_whole_answer_comes_in_one_piece() -> None:
 
 @pytest.mark.parametrize("request_", [STREAM, WHOLE], ids=["stream", "whole"])
 def test_what_is_relayed_is_written_as_it_is(request_: Request) -> None:
-    events = [Passed(b"a", commits=False), Passed(b"b"), End("stop", None, data=b"c")]
+    events: list[Event] = [Passed(b"a", commits=False), Passed(b"b")]
+    end = End("stop", None, data=b"c")
 
-    assert encoded(events, request_) == b"abc"
+    assert encoded([*events, end], request_) == b"abc"
 
 
 texts = st.text(max_size=10)

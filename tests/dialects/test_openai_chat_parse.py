@@ -232,7 +232,7 @@ def test_a_mistake_beside_what_is_not_known_is_still_named() -> None:
 
 @pytest.mark.parametrize("message", [{"content": None}, {"strange": None, "content": "Hi"}])
 def test_null_is_as_good_as_nothing(message: dict[str, Any]) -> None:
-    empty = {"name": None, "tool_calls": None, "annotations": [], "audio": None}
+    empty: dict[str, Any] = {"name": None, "tool_calls": None, "annotations": [], "audio": None}
 
     assert parse(messages=[{"role": "assistant", **empty, **message}]).loose == ()
 

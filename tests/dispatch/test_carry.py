@@ -395,6 +395,7 @@ async def test_the_first_content_is_not_waited_for_too_long(
 
 async def test_an_errors_words_are_not_waited_for_too_long(up: Scripted, tmp_path: Path) -> None:
     head, body = reply(b"x" * 90, status=429)
+    assert isinstance(body, bytes)
     up.on("a", (head, body[:5], Gate()))
     patient = at(up, "a", timeouts=Timeouts(first_token_s=5.0, stall_s=0.1))
 

@@ -28,7 +28,7 @@ async def up() -> AsyncIterator[Scripted]:
         yield server
 
 
-def in_halves(*between: Step, upto: int = len(LONG)) -> Script:
+def in_halves(*between: Step, upto: int = len(LONG)) -> tuple[Step, ...]:
     begun = head(200, {"content-type": JSON, "content-length": str(len(LONG))})
     return (begun + LONG[:HALF], *between, LONG[HALF:upto])
 

@@ -2,7 +2,7 @@
 answers are whole although their stream is not."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ async def test_a_zero_that_was_reported_at_the_end_stays_zero(up: Scripted, tmp_
 
 async def test_what_is_left_behind_is_told_in_brief(up: Scripted, tmp_path: Path) -> None:
     up.on("a", canned.ANTHROPIC["text"])
-    strange = {f"{number:02}{'x' * 200}": 1 for number in range(90)}
+    strange: dict[str, Any] = {f"{number:02}{'x' * 200}": 1 for number in range(90)}
 
     async with serving(tmp_path, up, at(up, "a", "anthropic_messages")) as served:
         got = await served.ask("a", **strange)
@@ -143,7 +143,7 @@ async def test_what_is_nested_too_deep_to_cross_is_the_callers_affair(
 # Only the terminal is missing --------------------------------------------------------------------
 
 ANSWERS = {"openai_chat": canned.OPENAI, "anthropic_messages": canned.ANTHROPIC}
-ENDS = {
+ENDS: Mapping[str, Callable[[Sequence[bytes]], Script]] = {
     "closed": lambda frames: stream(*frames),
     "cut": lambda frames: broken(*frames),
     "cut in a frame": lambda frames: broken(*frames, b"da"),

@@ -132,7 +132,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         for name, server in servers.items():
             for dialect, capabilities in DIALECTS.items():
                 can = ["embed"] if name.endswith("embed") else capabilities
-                facts = {"capabilities": can, "max_output": ENDLESS_TOKENS}
+                facts: dict[str, Any] = {"capabilities": can, "max_output": ENDLESS_TOKENS}
                 setup.endpoint(f"{name}-{dialect}", server, dialect, **facts)
         key = create_key(folder / "data", "sdk")
         running = stack.enter_context(gateway(folder, setup.text(), setup.secrets))
@@ -407,7 +407,10 @@ def test_anthropic_tool_call_streamed_and_its_result(over: Over) -> None:
     assert said.stop_reason == "tool_use"
 
     results = [{"type": "tool_result", "tool_use_id": call.id, "content": "21 C"} for call in calls]
-    turns = [{"role": "assistant", "content": said.content}, {"role": "user", "content": results}]
+    turns: Any = [
+        {"role": "assistant", "content": said.content},
+        {"role": "user", "content": results},
+    ]
     answer = client.messages.create(**asked, messages=[*HELLO, *turns])
     assert answer.stop_reason == "end_turn"
 

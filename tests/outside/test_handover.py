@@ -191,13 +191,14 @@ async def test_what_was_said_in_time_is_heard_by_one_that_was_stopped(
     loop = asyncio.get_running_loop()
     heard = loop.create_future()
 
-    def stopped(link: Link, until_s: float) -> None:
+    def stopped(until_s: float) -> None:
+        assert link is not None
         link.say(Serving())
         while loop.time() < until_s:
             pass
 
     async def meet(talk: Talk) -> None:
-        loop.call_soon(stopped, link, loop.time() + 2 * short)
+        loop.call_soon(stopped, loop.time() + 2 * short)
         heard.set_result(await talk.hear(short))
 
     async with door(path, meet):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fairlead.types.catalog import Endpoint
 from fairlead.types.decision import Limits as KeyLimits
 from servers import canned
 from servers.inprocess import Served, at, serving
@@ -21,7 +22,7 @@ async def up() -> AsyncIterator[Scripted]:
         yield server
 
 
-def endpoints(up: Scripted) -> tuple[object, ...]:
+def endpoints(up: Scripted) -> tuple[Endpoint, ...]:
     return (
         at(up, "a"),
         at(up, "m", "anthropic_messages"),

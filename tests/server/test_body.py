@@ -320,8 +320,8 @@ async def test_who_waits_to_send_too_much_is_told_no_at_once(served: Served) -> 
 
 
 def property_of(number: int) -> tuple[str, dict[str, object]]:
-    words = {"type": "string", "description": "What it is, if {known}.", "enum": ["a", "b"]}
-    return f"property_{number}", words
+    about = {"description": "What it is, if {known}.", "enum": ["a", "b"]}
+    return f"property_{number}", {"type": "string", **about}
 
 
 async def test_a_million_tokens_of_conversation_are_within_the_limits() -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from fairlead.server.limits import Limits
+from fairlead.server.protocol import Protocol
 from servers import canned
 from servers.hostile import ASK, CASES, CHAT, LAST, SMUGGLED, Case, asking, smuggling
 from servers.inprocess import Served, at, serving, statuses
@@ -140,6 +141,7 @@ async def test_a_long_answer_is_no_late_head(up: Scripted, tmp_path: Path) -> No
         asked = asyncio.create_task(served.ask("a"))
         await asyncio.to_thread(up.wait_for, "a")
         protocol = served.listener._server.connections[0]
+        assert isinstance(protocol, Protocol)
         protocol._look()
         protocol._look()
         gate.open()
@@ -230,6 +232,8 @@ async def test_the_kernel_holds_little_of_what_is_not_read(served: Served) -> No
         async with asyncio.timeout(5.0):
             while not (connections := served.listener._server.connections):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        ours = connections[0].transport.get_extra_info("socket")
+        transport = connections[0].transport
+        assert transport is not None
+        ours = transport.get_extra_info("socket")
 
         assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 512 << 10

@@ -634,9 +634,9 @@ async def test_what_a_process_leaves_that_was_killed_while_it_drained(
     names = ["settled", "left open", "never on disk"]
     assert [new.bury(names, NOON_MS), new.bury(names, NOON_MS)] == [1, 0]
     follow(new, store)
-    assert new.inherited == ("never on disk",)
+    assert list(new.inherited) == ["never on disk"]
     new.follow([("never on disk", 0)])
 
-    assert new.inherited == ()
+    assert list(new.inherited) == []
     assert left(new, wide) == 1000 - 60 - 15 - 30
     assert spend(store)[("k1", "day:2026-11-24")] == 60 + 15 + 30

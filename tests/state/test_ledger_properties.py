@@ -159,10 +159,10 @@ class Reference(RuleBasedStateMachine):
 
     def charge(self, kept: Kept, cost: int | None) -> None:
         assert kept.hold is not None
-        fact = attempted(cost_nano_usd=cost)
+        hold, fact = kept.hold, attempted(cost_nano_usd=cost)
 
         async def settle() -> None:
-            self.settlements.append(self.ledger.settle(kept.hold, fact, self.now_ms))
+            self.settlements.append(self.ledger.settle(hold, fact, self.now_ms))
 
         self.run(settle())
 

@@ -45,7 +45,8 @@ class Reference(RuleBasedStateMachine):
 
     @rule(key=KEYS, requests=LIMITS, per_minute=LIMITS, tokens=st.integers(0, 2000))
     def admit(self, key: str, requests: int | None, per_minute: int | None, tokens: int) -> None:
-        taken, expected = {}, None
+        taken: dict[tuple[str, str], Fraction] = {}
+        expected: Fraction | str | None = None
         for what, limit, units in (("requests", requests, 1), ("tokens", per_minute, tokens)):
             if limit is None:
                 continue

@@ -62,7 +62,7 @@ def prices(
     return only(
         compile_rows(
             {"openai": {"m": dated}} if dated is not None else {},
-            {"m": CHAT | broad} if broad is not None else {},
+            {"m": {**CHAT, **broad}} if broad is not None else {},
             tally,
         )
     ).prices
@@ -256,11 +256,11 @@ def test_when_they_differ_one_counts_whole_and_it_is_told(
 def test_no_price_is_unknown_and_not_zero(
     dated: object, broad: Mapping[str, object] | None
 ) -> None:
-    broad = None if broad is None else broad | {"supports_vision": True}
+    broad = None if broad is None else {**broad, "supports_vision": True}
     flags = {"m-2026-01-01": CHAT | {"supports_vision": True} | costs(1)}
     found = compile_rows(
         {"openai": {"m": dated}} if dated is not None else {},
-        ({"m": CHAT | broad} if broad is not None else {}) | flags,
+        ({"m": {**CHAT, **broad}} if broad is not None else {}) | flags,
     )
 
     assert {model.name: model.prices for model in found.hosts["openai"]}["m"] == ()

@@ -17,7 +17,7 @@ from fairlead.types.decision import TaskKind
 PAGE = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 KEYS = [
-    (of, name, key) for of, table in ({"top": TOP} | TABLES).items() for name, key in table.items()
+    (of, name, key) for of, table in {"top": TOP, **TABLES}.items() for name, key in table.items()
 ]
 
 

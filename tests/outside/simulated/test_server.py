@@ -14,7 +14,7 @@ from fairlead.outside.simulated.faults import Fault, FaultKind
 from fairlead.outside.simulated.providers import SimulatedProviders
 
 MARKER = "MARKER7Q4K2"
-QUESTION = [{"role": "user", "content": "What is a fairlead good for?"}]
+QUESTION: Any = [{"role": "user", "content": "What is a fairlead good for?"}]
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"service": {"type": "string"}, "grade": {"enum": ["low", "high"]}},
@@ -22,7 +22,7 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 ASK_SCHEMA = [{"role": "user", "content": "Extract.\n\nThe booking-api is down, grade high."}]
-ASK_TOOL = [{"role": "user", "content": "Call grade_incident for booking-api."}]
+ASK_TOOL: Any = [{"role": "user", "content": "Call grade_incident for booking-api."}]
 
 
 @dataclass
@@ -211,10 +211,10 @@ async def test_anthropic_tools(simulation: Simulation, stream: bool) -> None:
         answer = await ask_anthropic(simulation, messages=ASK_TOOL, tools=tools)
 
     assert answer.stop_reason == "tool_use"
-    assert [(block.type, block.name) for block in answer.content] == [
-        ("tool_use", "grade_incident")
-    ]
-    assert answer.content[0].input["service"] == "booking-api"
+    [call] = answer.content
+    assert call.type == "tool_use"
+    assert call.name == "grade_incident"
+    assert call.input["service"] == "booking-api"
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from prove.simulation.many import SERVED_EVERY, results, tally_of
 
-from fairlead.decide import policy
+from fairlead.decide import failover, policy
 from fairlead.dialects import failures, headroom
 from fairlead.dispatch import carry
 from fairlead.dispatch.trial import Trial
@@ -105,7 +105,7 @@ def a_gate_is_not_kept(patch: Patch) -> None:
 
 
 def nobody_counts_the_attempts(patch: Patch) -> None:
-    real = carry.next_attempt
+    real = failover.next_attempt
 
     def next_attempt(plan: Any, *more: Any) -> Any:
         return real(replace(plan, max_attempts=9), *more)
@@ -145,7 +145,7 @@ def a_request_is_told_twice(patch: Patch) -> None:
 
 
 def another_answers_in_the_middle(patch: Patch) -> None:
-    real = carry.next_attempt
+    real = failover.next_attempt
 
     def next_attempt(plan: Any, tried: Any, elapsed_s: float, answering: bool, *more: Any) -> Any:
         return real(plan, tried, elapsed_s, False, *more)
@@ -242,7 +242,7 @@ def who_leaves_is_forgotten(patch: Patch) -> None:
 
 
 def a_key_is_everybodys(patch: Patch) -> None:
-    real = replays.asked
+    real = idempotency.asked
     patch.setattr(replays, "asked", lambda key_id, *more: real("", *more))
 
 
