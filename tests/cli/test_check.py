@@ -104,10 +104,28 @@ def test_missing_credentials_and_names_are_told_together(tmp_path: Path) -> None
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    stream = io.StringIO()
+    stream, path = io.StringIO(), tmp_path / "none.yaml"
 
-    assert check(tmp_path / "none.yaml", {}, Console(file=stream, width=500), Known()) == 1
-    assert "none.yaml: cannot be read: No such file or directory" in stream.getvalue()
+    assert check(path, {}, Console(file=stream, width=60), Known()) == 1
+    assert stream.getvalue().splitlines()[0] == (
+        f"{path}: there is no such file"
+        f" (`fairlead init --config {path}` writes one, `--config FILE` names another)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", ", but for model servers found on this machine"),
+        ("# nothing yet", ", but for model servers found on this machine"),
+        ("server: {discover: false}", ""),
+    ],
+)
+def test_a_file_that_names_nobody_is_warned_of(tmp_path: Path, text: str, found: str) -> None:
+    status, printed = checked(tmp_path, text)
+
+    assert status == 0
+    assert printed.endswith(f"warning: no provider is named, so nothing is served{found}\n")
 
 
 def test_as_json(tmp_path: Path) -> None:

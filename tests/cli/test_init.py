@@ -39,7 +39,8 @@ def initialised(
     path: Path, found: Sequence[Found], env: Mapping[str, str], *, force: bool = False
 ) -> tuple[int, str]:
     stream = io.StringIO()
-    status = init(path, found, env, Console(file=stream, width=500), force=force)
+    console = Console(file=stream, width=60)
+    status = init(path, found, env, console, console, force=force)
     return status, stream.getvalue()
 
 
@@ -100,8 +101,26 @@ def test_it_writes_and_says_what_comes_next(tmp_path: Path) -> None:
     status, printed = initialised(path, [OLLAMA], KEYS)
 
     assert status == 0
-    assert printed == f"{path} written. Next: fairlead check, then fairlead serve\n"
+    assert printed.splitlines() == [
+        f"{path} written, with openai (OPENAI_API_KEY), anthropic (ANTHROPIC_API_KEY),"
+        " ollama (http://127.0.0.1:11434/v1).",
+        f"Next: fairlead check --config {path}, then fairlead serve --config {path}",
+    ]
     assert path.read_text() == starting([OLLAMA], KEYS)
+
+
+def test_where_nobody_is_there_it_says_so(tmp_path: Path) -> None:
+    _, printed = initialised(tmp_path / "fairlead.yaml", [], {})
+
+    assert "written, with simulated models: no provider's key is in the environment" in printed
+
+
+def test_the_usual_file_needs_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    _, printed = initialised(Path("fairlead.yaml"), [], {})
+
+    assert printed.endswith("\nNext: fairlead check, then fairlead serve\n")
 
 
 def test_it_never_overwrites(tmp_path: Path) -> None:
@@ -130,6 +149,18 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
         1,
         f"{path} cannot be written: No such file or directory\n",
     )
+
+
+def test_complaints_go_to_standard_error(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text("mine")
+    app = typer.Typer()
+    app.command()(command(list))
+
+    result = CliRunner().invoke(app, ["--config", str(path)])
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"{path} exists; --force replaces it\n"
 
 
 def test_as_a_command(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fairlead import __version__
+from fairlead.cli.demo.command import program as demo
 from fairlead.cli.main import preview, program
 from fairlead.outside.config import ConfigError
 
@@ -39,6 +40,28 @@ def test_each_command_has_help(command: str) -> None:
 
     assert status == 0
     assert f"Usage: fairlead {command}" in printed
+
+
+@pytest.mark.parametrize(
+    "words", [(), *[(name,) for name in COMMANDS], ("keys", "create")], ids=str
+)
+def test_no_flag_looks_as_if_it_took_a_value(words: tuple[str, ...]) -> None:
+    """Types are left to who writes programs: ``<bool>`` behind a flag asks for a ``true``."""
+    if words == ("demo",):
+        printed = CliRunner().invoke(demo, ["--help"]).output
+    else:
+        printed = run(*words, "--help")[1]
+
+    listed = printed.partition("─ Options ─")[2]
+    assert "--help" in listed
+    assert "<" not in listed
+
+
+def test_what_an_option_takes_is_told_when_it_is_something_else() -> None:
+    status, printed = run("logs", "--outcome", "bad")
+
+    assert status == 2
+    assert "'--outcome': 'bad' is not one of 'ok'" in printed
 
 
 @pytest.mark.parametrize("words", [("serv",), ("keys", "mak"), ("--verson",)])

@@ -22,6 +22,7 @@ from fairlead.outside.config import (
     missing,
     unserved,
 )
+from fairlead.outside.config.problems import printable
 from fairlead.outside.simulated import profiles
 from fairlead.types.catalog import Catalog
 
@@ -46,7 +47,7 @@ def command(catalogue: Callable[[], Catalogue]) -> Callable[..., None]:
 
     def check_command(
         config: Annotated[
-            Path, typer.Option("--config", "-c", help="The file to read.")
+            Path, typer.Option("--config", "-c", metavar="FILE", help="The file to read.")
         ] = DEFAULT_PATH,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     ) -> None:
@@ -81,7 +82,8 @@ def examined(path: Path, env: Mapping[str, str], catalogue: Catalogue) -> Report
     try:
         settings = load(path)
     except ConfigError as error:
-        return Report(file=str(path), ok=False, problems=error.problems)
+        problems = error.problems if path.exists() else (not_there(path),)
+        return Report(file=str(path), ok=False, problems=problems)
     absent = missing(settings, env)
     try:
         catalog = build(settings, catalogue, simulated=profiles.as_if_running())
@@ -89,6 +91,13 @@ def examined(path: Path, env: Mapping[str, str], catalogue: Catalogue) -> Report
         problems = ConfigError((*error.problems, *absent)).problems
         return Report(file=str(path), ok=False, problems=problems, warnings=settings.warnings)
     return told(path, settings, catalog, absent)
+
+
+def not_there(path: Path) -> Problem:
+    """A newcomer's first ``fairlead check`` needs no place in a file, but the next step."""
+    where = "" if path == DEFAULT_PATH else f" --config {printable(str(path))}"
+    hint = f"`fairlead init{where}` writes one, `--config FILE` names another"
+    return Problem(printable(str(path)), 0, 0, 0, "there is no such file", hint)
 
 
 def told(path: Path, settings: Settings, catalog: Catalog, absent: tuple[Problem, ...]) -> Report:
@@ -100,11 +109,19 @@ def told(path: Path, settings: Settings, catalog: Catalog, absent: tuple[Problem
         file=str(path),
         ok=not absent,
         problems=absent,
-        warnings=(*settings.warnings, *unserved(catalog)),
+        warnings=(*settings.warnings, *unserved(catalog), *idle(settings, catalog)),
         providers=providers,
         endpoints=tuple(endpoint.name for endpoint in catalog.endpoints),
         routes=tuple(catalog.routes),
     )
+
+
+def idle(settings: Settings, catalog: Catalog) -> tuple[str, ...]:
+    """What is found on this machine or told by a server is not known before it is asked."""
+    if catalog.endpoints or settings.providers:
+        return ()
+    found = ", but for model servers found on this machine" if settings.server.discover else ""
+    return (f"no provider is named, so nothing is served{found}",)
 
 
 def complaints(report: Report) -> list[Text]:

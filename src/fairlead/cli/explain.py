@@ -51,7 +51,8 @@ def command(catalog: LoadCatalog) -> Callable[..., None]:
             str, typer.Argument(metavar="FILE|REQUEST", help="A request's body, or an id's start.")
         ],
         dialect: Annotated[
-            str | None, typer.Option(help="What the file is written in; else it is guessed.")
+            str | None,
+            typer.Option(metavar="NAME", help="What the file is written in; else it is guessed."),
         ] = None,
         config: ConfigOption = None,
         data: DataOption = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from fairlead.outside.config import Found, default_settings
 
@@ -22,6 +23,10 @@ HEAD = """\
 # it is spoken to. Credentials never stand in this file: {env: NAME} or {file: /path}.
 """
 SIMULATED = "  sim: {kind: simulated}    # invented models, to try things out without an account\n"
+NOBODY = (
+    "simulated models: no provider's key is in the environment and no model server runs on this"
+    " machine"
+)
 OTHERS = """\
   #work: {kind: openai, api_key: [{env: KEY_A}, {file: /run/secrets/key-b}]}   # several keys
   #house: {address: "http://127.0.0.1:8080/v1", zone: local}   # whatever speaks OpenAI's chat
@@ -63,12 +68,13 @@ def command(find: Callable[[], Sequence[Found]]) -> Callable[..., None]:
 
     def init_command(
         config: Annotated[
-            Path, typer.Option("--config", "-c", help="The file to write.")
+            Path, typer.Option("--config", "-c", metavar="FILE", help="The file to write.")
         ] = DEFAULT_PATH,
         force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     ) -> None:
         """Write a first configuration from the keys and model servers that are there."""
-        raise typer.Exit(init(config, find(), os.environ, Console(), force=force))
+        told, complained = Console(), Console(stderr=True)
+        raise typer.Exit(init(config, find(), os.environ, told, complained, force=force))
 
     return init_command
 
@@ -77,7 +83,8 @@ def init(
     path: Path,
     found: Sequence[Found],
     env: Mapping[str, str],
-    console: Console,
+    told: Console,
+    complained: Console,
     *,
     force: bool = False,
 ) -> int:
@@ -85,13 +92,23 @@ def init(
     try:
         write(path, starting(found, env), force)
     except FileExistsError:
-        console.print(f"{path} exists; --force replaces it", style="red", highlight=False)
+        complained.print(Text(f"{path} exists; --force replaces it", "red"), soft_wrap=True)
         return 1
     except OSError as error:
-        console.print(f"{path} cannot be written: {error.strerror}", style="red", highlight=False)
+        why = f"{path} cannot be written: {error.strerror}"
+        complained.print(Text(why, "red"), soft_wrap=True)
         return 1
-    console.print(f"{path} written. Next: fairlead check, then fairlead serve", highlight=False)
+    told.print(Text(f"{path} written, with {there(found, env)}."), soft_wrap=True)
+    where = "" if path == DEFAULT_PATH else f" --config {path}"
+    told.print(Text(f"Next: fairlead check{where}, then fairlead serve{where}"), soft_wrap=True)
     return 0
+
+
+def there(found: Sequence[Found], env: Mapping[str, str]) -> str:
+    """What the file was made from."""
+    hosted = [f"{each.name} ({each.secrets[0].env})" for each in default_settings(env).providers]
+    local = [f"{each.provider} ({each.address})" for each in found]
+    return ", ".join((*hosted, *local)) or NOBODY
 
 
 def starting(found: Sequence[Found], env: Mapping[str, str]) -> str:

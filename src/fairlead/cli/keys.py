@@ -16,6 +16,7 @@ from rich.text import Text
 from fairlead.cli.as_json import print_json
 from fairlead.cli.complaint import complaints, understood
 from fairlead.cli.figures import dollars, exact_dollars, moment, nano_usd, tokens
+from fairlead.cli.plain import PlainCommand, PlainGroup
 from fairlead.cli.screen import screen
 from fairlead.cli.where import ConfigOption, DataOption, folder, records
 from fairlead.decide.cost import usd
@@ -36,7 +37,9 @@ DECIMALS = 4
 HEADER = """\
   curl http://127.0.0.1:4600/v1/models -H 'authorization: Bearer {key}'"""
 
-program = typer.Typer(help="Make, list and revoke the keys of callers.", no_args_is_help=True)
+program = typer.Typer(
+    cls=PlainGroup, help="Make, list and revoke the keys of callers.", no_args_is_help=True
+)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
@@ -68,18 +71,22 @@ class Spent(Struct, frozen=True):
     this_month: Mapping[str, int]
 
 
-@program.command(name="create")
+@program.command(name="create", cls=PlainCommand)
 def create_command(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Who will hold it; a name of your choice.")
     ],
     route: Annotated[
-        list[str] | None, typer.Option(help="May ask for this route; several times for several.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="May ask for this route; several times for several."),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="May be answered by this model or endpoint.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="May be answered by this model or endpoint."),
     ] = None,
-    zone: Annotated[list[str] | None, typer.Option(help="Its data may go to this zone.")] = None,
+    zone: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Its data may go to this zone.")
+    ] = None,
     requests_per_minute: Annotated[str | None, typer.Option(metavar="N", help="At most.")] = None,
     tokens_per_minute: Annotated[
         str | None, typer.Option(metavar="N", help="At most, such as 400k.")
@@ -114,7 +121,7 @@ def create_command(
         raise typer.Exit(create(asked, at, screen(), now_ms, as_json=as_json))
 
 
-@program.command(name="list")
+@program.command(name="list", cls=PlainCommand)
 def list_command(
     config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
@@ -124,9 +131,11 @@ def list_command(
         raise typer.Exit(list_keys(at, screen(), now_ms, as_json=as_json))
 
 
-@program.command(name="revoke")
+@program.command(name="revoke", cls=PlainCommand)
 def revoke_command(
-    id_or_name: Annotated[str, typer.Argument(metavar="ID|NAME")],
+    id_or_name: Annotated[
+        str, typer.Argument(metavar="ID|NAME", help="As `fairlead keys list` shows it.")
+    ],
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:

@@ -72,14 +72,20 @@ class Viewer:
 
 
 def logs_command(
-    number: Annotated[int, typer.Option("-n", min=0, help="How many.")] = 20,
+    number: Annotated[int, typer.Option("-n", metavar="N", min=0, help="How many.")] = 20,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
     ] = False,
-    key: Annotated[str | None, typer.Option(help="A key's id or name.")] = None,
-    model: Annotated[str | None, typer.Option(help="Who answered, or was asked last.")] = None,
-    task: Annotated[TaskKind | None, typer.Option(help="What it was about.")] = None,
-    outcome: Annotated[Outcome | None, typer.Option(help="How it ended.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="ID|NAME", help="A key's id or name.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who answered, or was asked last.")
+    ] = None,
+    task: Annotated[
+        TaskKind | None, typer.Option(metavar="TASK", help="What it was about, such as code.")
+    ] = None,
+    outcome: Annotated[
+        Outcome | None, typer.Option(metavar="OUTCOME", help="ok, failed, cancelled or refused.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="AGE", help="Not older, such as 30m, 1h or 2d.")
     ] = None,

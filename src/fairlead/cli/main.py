@@ -15,6 +15,7 @@ from fairlead.app.serve import Serving, sources
 from fairlead.app.sources import as_if_simulated
 from fairlead.cli import check, explain, init, keys, logs, serve, usage
 from fairlead.cli.complaint import give_up
+from fairlead.cli.plain import PlainCommand, PlainGroup
 from fairlead.outside import catalogue
 from fairlead.outside.discovery import Server, discover
 from fairlead.types.catalog import Catalog
@@ -23,6 +24,7 @@ SDKS = ("openai", "anthropic")
 NO_SDKS = "the demo needs the official SDKs: pip install openai anthropic"
 
 program = typer.Typer(
+    cls=PlainGroup,
     help="A gateway that sends each request to the model that fits it.",
     add_completion=False,
     no_args_is_help=True,
@@ -59,7 +61,7 @@ def preview(config: Path | None) -> Catalog:
     return asyncio.run(load())
 
 
-program.command(name="serve")(serve.serve_command)
+program.command(name="serve", cls=PlainCommand)(serve.serve_command)
 
 
 @program.command(
@@ -79,11 +81,11 @@ def demo_command(context: typer.Context) -> None:
     os.execv(sys.executable, arguments)
 
 
-program.command(name="init")(init.command(find))
-program.command(name="check")(check.command(catalogue.load))
-program.command(name="explain")(explain.command(preview))
-program.command(name="logs")(logs.logs_command)
-program.command(name="usage")(usage.usage_command)
+program.command(name="init", cls=PlainCommand)(init.command(find))
+program.command(name="check", cls=PlainCommand)(check.command(catalogue.load))
+program.command(name="explain", cls=PlainCommand)(explain.command(preview))
+program.command(name="logs", cls=PlainCommand)(logs.logs_command)
+program.command(name="usage", cls=PlainCommand)(usage.usage_command)
 program.add_typer(keys.program, name="keys")
 
 

@@ -49,7 +49,7 @@ INDENT = 12
 def serve_command(
     config: ConfigOption = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the ledger, the journal and the keys.")
+        Path | None, typer.Option(metavar="FOLDER", help="Of the ledger, the journal and the keys.")
     ] = None,
     listen: Annotated[
         str | None,

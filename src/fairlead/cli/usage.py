@@ -63,7 +63,9 @@ class Report(Struct, frozen=True):
 
 
 def usage_command(
-    by: Annotated[UsageBy, typer.Option(help="What to sum up by; days are UTC.")] = "model",
+    by: Annotated[
+        UsageBy, typer.Option(metavar="WHAT", help="model, key, task, endpoint or day (UTC).")
+    ] = "model",
     since: Annotated[str, typer.Option(metavar="AGE", help="Not older, such as 12h.")] = "30d",
     config: ConfigOption = None,
     data: DataOption = None,

@@ -14,11 +14,15 @@ from fairlead.types.errors import NotFound
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help=f"The configuration; {DEFAULT_PATH} if there is one."),
+    typer.Option(
+        "--config", "-c", metavar="FILE", help=f"The configuration; {DEFAULT_PATH} if there is one."
+    ),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder of the records; else as the configuration has it."),
+    typer.Option(
+        "--data", metavar="FOLDER", help="Of the records; else as the configuration has it."
+    ),
 ]
 
 

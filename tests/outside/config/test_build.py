@@ -294,6 +294,14 @@ def test_an_absent_provider_serves_nothing_and_breaks_nothing() -> None:
             id="simulated provider",
         ),
         pytest.param(
+            "models: {m: openai}",
+            ["1:13 there is no provider `openai` write `openai:` under `providers`"],
+            id="a kind that is not declared",
+        ),
+        pytest.param(
+            "models: {m: house}", ["1:13 there is no provider `house`"], id="no provider at all"
+        ),
+        pytest.param(
             "providers: {openai: }\nroutes: {r: {models: [gpt-5-mini, gpt-5-mni]}}",
             ["2:35 there is no model `gpt-5-mni` did you mean `gpt-5-mini`?"],
             id="model",
@@ -319,8 +327,11 @@ def test_an_absent_provider_serves_nothing_and_breaks_nothing() -> None:
             id="zone",
         ),
         pytest.param(
-            "models: {m: nobody}\nroutes: {r: {models: [none]}}",
-            ["1:13 there is no provider `nobody`", "2:23 there is no model `none`"],
+            "providers: {openai: }\nmodels: {m: nobody}\nroutes: {r: {models: [none]}}",
+            [
+                "2:13 there is no provider `nobody` known: openai",
+                "3:23 there is no model `none`",
+            ],
             id="all at once",
         ),
     ],

@@ -156,9 +156,23 @@ MISTAKES = {
     "not a map": (
         "providers: [openai]",
         """\
-        fairlead.yaml:1:12: expected a map of names
+        fairlead.yaml:1:12: expected a map of names, found a list
           1 | providers: [openai]
-            |            ^^^^^^^^""",
+            |            ^^^^^^^^ write `name:` instead of `- name`""",
+    ),
+    "the word of another program": (
+        'providers: {work: {base_url: "http://127.0.0.1:9000/v1", kind: vllm}}',
+        """\
+        fairlead.yaml:1:20: unknown key `base_url`
+          1 | providers: {work: {base_url: "http://127.0.0.1:9000/v1", kind: vllm}}
+            |                    ^^^^^^^^ it is called `address` here""",
+    ),
+    "the word that means one thing here and another there": (
+        "server: {port: 4600}",
+        """\
+        fairlead.yaml:1:10: unknown key `port`
+          1 | server: {port: 4600}
+            |          ^^^^ it is called `listen` here""",
     ),
     "provider misspelt": (
         "providers: {opnai: }",
@@ -377,7 +391,7 @@ MISTAKES = {
         fairlead.yaml:1:16: not valid YAML: while parsing a flow mapping expected ',' or '}', \
 but got '<stream end>'
           1 | server: {log: a
-            |                ^""",
+            |                ^ is a bracket left open?""",
     ),
 }
 

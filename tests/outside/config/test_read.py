@@ -67,6 +67,25 @@ def test_refuses_the_whole_text(text: str, message: str, place: Place | None) ->
     assert caught.value.place == place
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("providers:\n\topenai:\n", "indent with spaces, not with tabs"),
+        ("providers:\n  a: b\n house: {}\n", "is it indented as its neighbours are?"),
+        ("a: b: c", "text that holds `: ` must be quoted"),
+        ("a: {b: 1", "is a bracket left open?"),
+        ("[providers]\nopenai = 1", "a configuration is YAML: `key: value`"),
+        ("a: *b", ""),
+    ],
+    ids=str,
+)
+def test_what_is_usually_meant(text: str, hint: str) -> None:
+    with pytest.raises(Mistake) as caught:
+        read(text)
+
+    assert caught.value.hint == hint
+
+
 def test_aliases_cannot_multiply_without_end() -> None:
     """A billion laughs: eight levels of nine aliases each, 300 characters."""
     levels = ["a: &a [x, x, x, x, x, x, x, x, x]"]

@@ -16,6 +16,7 @@ import uvloop
 from fairlead.app.parts import running
 from fairlead.cli.demo.run import Wishes, demo
 from fairlead.cli.demo.walk import Running
+from fairlead.cli.plain import PlainCommand
 from fairlead.outside.catalogue import load
 from fairlead.outside.config import Settings, build
 from fairlead.outside.config.settings import Listen, ProviderSettings, ServerSettings
@@ -41,10 +42,13 @@ def main(
     ] = False,
     speed: Annotated[
         float | None,
-        typer.Option(min=0.1, help="How much faster than real models the simulated ones answer."),
+        typer.Option(
+            metavar="N", min=0.1, help="How much faster than real models the simulated ones answer."
+        ),
     ] = None,
     svg: Annotated[
-        Path | None, typer.Option(help="Also draw what was printed, into this file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw what was printed, into this file."),
     ] = None,
 ) -> None:
     """An incident response in twenty steps: a real gateway, simulated models, official SDKs."""
@@ -59,4 +63,4 @@ def main(
 
 
 program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-program.command(name="demo")(main)
+program.command(name="demo", cls=PlainCommand)(main)

@@ -100,7 +100,17 @@ def syntax_mistake(error: yaml.MarkedYAMLError) -> Mistake:
     place = Place(mark.line + 1, mark.column + 1) if mark else None
     what = " ".join(filter(None, (error.context, error.problem)))
     shown = " ".join(masked_lines(what))  # PyYAML repeats names of anchors and tags
-    return Mistake(f"not valid YAML: {printable(shown)}", place=place)
+    hint = next((hint for said, hint in USUAL_CAUSES if said in shown), "")
+    return Mistake(f"not valid YAML: {printable(shown)}", hint, place)
+
+
+USUAL_CAUSES = (
+    ("\\t", "indent with spaces, not with tabs"),
+    ("expected <block end>", "is it indented as its neighbours are?"),
+    ("mapping values are not allowed", "text that holds `: ` must be quoted"),
+    ("expected ',' or", "is a bracket left open?"),
+    ("expected '<document start>'", "a configuration is YAML: `key: value`"),
+)
 
 
 def unprintable(text: str, position: int) -> Mistake:

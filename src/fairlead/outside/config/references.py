@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from fairlead.decide.policy import matches
-from fairlead.outside.config.kinds import runs
+from fairlead.outside.config.kinds import KINDS, runs
 from fairlead.outside.config.problems import Mistake, did_you_mean, quoted
 from fairlead.outside.config.settings import ProviderSettings, Settings
 from fairlead.types.catalog import Endpoint
@@ -37,6 +37,10 @@ def dangling(
             continue
         elif not any(matches(use.name, name) for name in known[use.of]):
             hint = did_you_mean(use.name, known[use.of])
+            if use.of == "provider" and use.name in KINDS:
+                hint = f"write `{use.name}:` under `providers`"
+            elif use.of != "model" and not hint and known[use.of]:
+                hint = f"known: {', '.join(sorted(known[use.of]))}"
             yield Mistake(f"there is no {use.of} {quoted(use.name)}", hint, use.place)
 
 

@@ -110,6 +110,32 @@ def reference(of: str, parse: Callable[[str], str]) -> Parse[str]:
     return parse_reference
 
 
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("provider", "providers", "on"), ("at",)),
+    **dict.fromkeys(("url", "base_url", "api_base", "endpoint", "uri"), ("address",)),
+    **dict.fromkeys(("host", "port", "bind", "address"), ("listen", "address")),
+    **dict.fromkeys(("token", "key", "secret", "credentials", "auth"), ("api_key",)),
+    **dict.fromkeys(("type", "vendor", "driver"), ("kind",)),
+    **dict.fromkeys(("name", "id", "model", "upstream_model"), ("as", "models")),
+    **dict.fromkeys(("context_window", "context_length"), ("context",)),
+    **dict.fromkeys(("max_tokens", "max_output_tokens"), ("max_output",)),
+    **dict.fromkeys(("cost", "pricing", "prices"), ("price",)),
+    **dict.fromkeys(("timeout", "max_latency"), ("deadline", "timeouts")),
+    **dict.fromkeys(("retries", "max_retries", "tries"), ("attempts",)),
+    **dict.fromkeys(("fallback", "fallbacks", "targets", "candidates"), ("models",)),
+    **dict.fromkeys(("strategy", "priority", "policy", "prefer"), ("weights",)),
+    **dict.fromkeys(("database", "db", "data_dir", "storage"), ("data",)),
+    **dict.fromkeys(("retention", "ttl"), ("keep",)),
+}
+"""Words that are no misspelling of ours, but what the same thing is called in other places."""
+
+
+def elsewhere(word: str, table: Table) -> str:
+    """A hint for who writes the word of another program."""
+    ours = next((name for name in ELSEWHERE.get(word, ()) if name in table), "")
+    return f"it is called `{ours}` here" if ours else ""
+
+
 def known_fields(node: Node, table: Table, reading: Reading) -> dict[str, object]:
     """The values of a map by field name. A map that says nothing is an empty one."""
     if isinstance(node, Leaf) and node.null:
@@ -121,7 +147,8 @@ def known_fields(node: Node, table: Table, reading: Reading) -> dict[str, object
     for name, value in node.fields:
         key = table.get(name.text)
         if key is None:
-            hint = did_you_mean(name.text, table) or f"known here: {', '.join(table)}"
+            hint = elsewhere(name.text, table) or did_you_mean(name.text, table)
+            hint = hint or f"known here: {', '.join(table)}"
             reading.mistakes.append(Mistake(f"unknown key {quoted(name.text)}", hint, name.place))
             if TELLING_NAME.search(name.text):
                 reading.hide(value)
@@ -149,7 +176,9 @@ def named(
         if isinstance(node, Leaf) and node.null:
             return ()
         if not isinstance(node, Fields):
-            raise Mistake("expected a map of names", place=node.place)
+            found = "a list" if isinstance(node, Items) else "one value"
+            hint = "write `name:` instead of `- name`" if isinstance(node, Items) else ""
+            raise Mistake(f"expected a map of names, found {found}", hint, node.place)
         return tuple(value for entry in node.fields for value in parse_entry(*entry, reading))
 
     def parse_entry(name: Leaf, node: Node, reading: Reading) -> Iterator[T]:
