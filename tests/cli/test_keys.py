@@ -72,6 +72,32 @@ def test_it_is_shown_whole_however_narrow_the_terminal_and_how_to_use_it(folder:
     assert re.search(r"`fairlead keys revoke key_\w{12}` ends it\.\n$", text)
 
 
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:4711", "127.0.0.1:4711"),
+        ("0.0.0.0:4711", "127.0.0.1:4711"),
+        ("'[::1]:4711'", "[::1]:4711"),
+    ],
+)
+def test_how_to_use_it_is_told_for_the_gateway_that_is_configured(
+    tmp_path: Path, listen: str, address: str
+) -> None:
+    config = tmp_path / "f.yaml"
+    config.write_text(f"server: {{listen: {listen}, data: {tmp_path / 'data'}}}")
+
+    result = CliRunner().invoke(keys.program, ["create", "a", "--config", str(config)])
+
+    assert f"curl http://{address}/v1/models" in result.output
+
+
+def test_the_first_one_closes_the_door_and_says_so(folder: Folder) -> None:
+    first, second = made(folder)[1], made(folder, Caller("", "other"))[1]
+
+    assert "from now on every request needs a key" in first
+    assert "from now on" not in second
+
+
 def test_what_is_not_limited_is_said_to_be(folder: Folder) -> None:
     assert "may use everything; no limits.\n" in made(folder, Caller("", "all"))[1]
 

@@ -112,8 +112,9 @@ def test_routes_of_a_key(routes: tuple[str, ...], asked: str, allowed: bool) -> 
         route_for(ask(model=asked), caller, EVERYTHING)
         return
 
-    with pytest.raises(Forbidden):
+    with pytest.raises(Forbidden) as refused:
         route_for(ask(model=asked), caller, EVERYTHING)
+    assert refused.value.message.endswith(f", but for {', '.join(routes)}")
 
 
 @pytest.mark.parametrize(

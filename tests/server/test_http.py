@@ -154,6 +154,7 @@ async def test_only_a_key_in_force_opens(
     assert (got.status, len(up.seen)) == (status, status == 200)
     if status == 401:
         check_error(got, "anthropic" if path == MESSAGES else "openai", "API key")
+        assert got.headers["www-authenticate"] == "Bearer"
         assert key.encode() not in got.body
         assert b"sk-proj" not in got.body
     else:

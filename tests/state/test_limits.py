@@ -84,6 +84,14 @@ def test_a_refusal_says_when_to_come_again() -> None:
     assert refusal.value.retryable
 
 
+def test_a_limit_of_one_is_one_request() -> None:
+    limiter, by = RateLimits(), caller(requests=1)
+    limiter.admit(by, 0, START_S)
+
+    with pytest.raises(RateLimited, match="this key may use 1 request per minute: try again in"):
+        limiter.admit(by, 0, START_S)
+
+
 def test_a_request_refused_for_its_tokens_costs_no_request() -> None:
     limiter, by = RateLimits(), caller(requests=2, tokens=100)
     limiter.admit(by, 100, START_S)

@@ -163,15 +163,11 @@ async def _opened(
 async def _listen(listener: Listener, at: Listen, sockets: Sequence[socket] = ()) -> str:
     """The address with the port that was taken. Raises OSError with the address as its file."""
     try:
-        return _written(*await listener.start(at.host, at.port, sockets))
+        return Listen(*await listener.start(at.host, at.port, sockets)).written
     except OSError as error:
         number = error.errno or 0
         said = os.strerror(number) if number > 0 else str(error.strerror)  # a name's are negative
-        raise OSError(number, said, _written(at.host, at.port)) from error
-
-
-def _written(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise OSError(number, said, at.written) from error
 
 
 def _keys(folder: Folder, store: Store, listen: Listen) -> Keys:

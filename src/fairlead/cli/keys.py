@@ -18,7 +18,7 @@ from fairlead.cli.complaint import complaints, understood
 from fairlead.cli.figures import dollars, exact_dollars, moment, nano_usd, tokens
 from fairlead.cli.plain import PlainCommand, PlainGroup
 from fairlead.cli.screen import screen
-from fairlead.cli.where import ConfigOption, DataOption, folder, records
+from fairlead.cli.where import ConfigOption, DataOption, folder, listening, records
 from fairlead.decide.cost import usd
 from fairlead.outside import pepper
 from fairlead.outside.config import units
@@ -35,7 +35,8 @@ ONCE = "This key is shown once and cannot be shown again. Send it with every req
 DECIMALS = 4
 """Of dollars, where they are summed."""
 HEADER = """\
-  curl http://127.0.0.1:4600/v1/models -H 'authorization: Bearer {key}'"""
+  curl http://{address}/v1/models -H 'authorization: Bearer {key}'"""
+FIRST = "It is the first: from now on every request needs a key."
 
 program = typer.Typer(
     cls=PlainGroup, help="Make, list and revoke the keys of callers.", no_args_is_help=True
@@ -118,7 +119,8 @@ def create_command(
     asked = Caller("", name, **allowed, limits=Limits(**limits))
     with complaints():
         at, now_ms = folder(config, data), int(time() * 1000)
-        raise typer.Exit(create(asked, at, screen(), now_ms, as_json=as_json))
+        address = listening(config, data).written
+        raise typer.Exit(create(asked, at, screen(), now_ms, address, as_json=as_json))
 
 
 @program.command(name="list", cls=PlainCommand)
@@ -146,14 +148,21 @@ def revoke_command(
 
 
 def create(
-    asked: Caller, at: Folder, console: Console, now_ms: int, *, as_json: bool = False
+    asked: Caller,
+    at: Folder,
+    console: Console,
+    now_ms: int,
+    address: str = "127.0.0.1:4600",
+    *,
+    as_json: bool = False,
 ) -> int:
     """``asked``: its name and what it may; the id is made here. Raises BadRequest, and OurError
     when the pepper of the keys in force is gone."""
     store = Store(at.database)
+    before = keys.list_keys(store)
     key, row = keys.create(
         store,
-        pepper.load(at.pepper, in_use=keys.any_in_force(keys.list_keys(store))),
+        pepper.load(at.pepper, in_use=keys.any_in_force(before)),
         asked.name,
         asked.routes,
         asked.models,
@@ -168,11 +177,13 @@ def create(
     console.print(Text(key, "bold"), soft_wrap=True)
     console.print()
     console.print(Text(ONCE), soft_wrap=True)
-    console.print(Text(HEADER.format(key=key)), soft_wrap=True)
+    console.print(Text(HEADER.format(address=address, key=key)), soft_wrap=True)
     console.print()
     who, may, limits = row.caller, _may(row.caller), _limits(row.caller.limits)
     told = f"{who.name} ({who.id}) may use {', '.join(may)}; {', '.join(limits)}."
     console.print(Text(told), soft_wrap=True)
+    if not before:
+        console.print(Text(FIRST), soft_wrap=True)
     ends = f"`fairlead keys revoke {row.caller.id}` ends it."
     console.print(Text(ends, "dim"), soft_wrap=True)
     return 0

@@ -7,7 +7,7 @@ import typer
 
 from fairlead.cli.check import DEFAULT_PATH
 from fairlead.outside.config import load
-from fairlead.outside.config.settings import default_data
+from fairlead.outside.config.settings import Listen, default_data
 from fairlead.outside.folder import Folder
 from fairlead.outside.store import Store
 from fairlead.types.errors import NotFound
@@ -26,6 +26,9 @@ DataOption = Annotated[
 ]
 
 
+EVERYWHERE = ("0.0.0.0", "::")
+
+
 def config_file(given: Path | None) -> Path | None:
     """The file to read: what was asked for, there or not; else the usual one, if it is there."""
     if given is None and not DEFAULT_PATH.exists():
@@ -39,6 +42,14 @@ def folder(config: Path | None, data: Path | None) -> Folder:
         return Folder(data)
     file = config_file(config)
     return Folder(Path(load(file).server.data if file else default_data()))
+
+
+def listening(config: Path | None, data: Path | None) -> Listen:
+    """Where a gateway with this configuration would be asked, from this machine. A folder that is
+    named needs no configuration."""
+    file = config_file(config) if data is None else config
+    listen = load(file).server.listen if file else Listen()
+    return Listen(port=listen.port) if listen.host in EVERYWHERE else listen
 
 
 def records(at: Folder) -> Store:

@@ -26,7 +26,10 @@ def route_for(request: Request, caller: Caller, catalog: Catalog) -> Route:
     if route is None:
         raise UnknownModel(unknown(request.model, caller, catalog), param="model")
     if caller.routes and not _listed(route.name, caller.routes):
-        raise Forbidden(f"this key may not ask for {route.name!r}", param="model")
+        raise Forbidden(
+            f"this key may not ask for {route.name!r}, but for {', '.join(caller.routes)}",
+            param="model",
+        )
     return route
 
 

@@ -105,6 +105,8 @@ def failure(dialect: str, error: GatewayError, request_id: str) -> web.Response:
     headers["x-should-retry"] = "true" if error.retryable else "false"
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
     if error.attempts:
         headers["x-fairlead-attempts"] = str(len(error.attempts))
     body = DIALECTS[dialect].render_error(error, request_id)

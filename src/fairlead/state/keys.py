@@ -130,7 +130,10 @@ def create(
     Raises BadRequest when the name is taken by a key in force, or is none.
     """
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name.startswith(ID_PREFIX):
-        raise BadRequest(f"a key's name has 1 to {LONGEST_NAME} characters and is not an id")
+        raise BadRequest(
+            f"a key's name has 1 to {LONGEST_NAME} characters that can be shown, and does not begin"
+            f" with {ID_PREFIX}"
+        )
     key = PREFIX + urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
     caller = Caller(ID_PREFIX + secrets.token_hex(6), name, routes, models, zones, limits)
     row = KeyRow(caller, _digest(_peppered(pepper), key), now_ms)

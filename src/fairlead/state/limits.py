@@ -127,14 +127,19 @@ class RateLimits:
 def _later(what: str, limit: int, wait_ns: int) -> RateLimited:
     wait_ms = -(-wait_ns // MILLISECOND_NS)
     return RateLimited(
-        f"this key may use {limit} {what} per minute: try again in {wait_ms / 1000:g} s",
+        f"this key may use {_counted(limit, what)} per minute: try again in {wait_ms / 1000:g} s",
         retry_after_s=wait_ms / 1000,
     )
 
 
 def _never(what: str, limit: int, units: int) -> RateLimited:
     error = RateLimited(
-        f"this key may use {limit} {what} per minute and the request needs {units} at once"
+        f"this key may use {_counted(limit, what)} per minute and the request needs {units:,}"
+        " at once"
     )
     error.retryable = False
     return error
+
+
+def _counted(limit: int, what: str) -> str:
+    return f"{limit:,} {what.removesuffix('s') if limit == 1 else what}"

@@ -84,6 +84,17 @@ def test_refuses(parse: Callable[[str], object], text: str, message: str) -> Non
     assert caught.value.message == message
 
 
+@pytest.mark.parametrize(
+    ("parse", "text", "hint"),
+    [(units.count, "1.5", ""), (units.some_tokens, "0.5", "it is not a whole number")],
+)
+def test_nothing_is_said_twice(parse: Callable[[str], object], text: str, hint: str) -> None:
+    with pytest.raises(Mistake) as caught:
+        parse(text)
+
+    assert caught.value.hint == hint
+
+
 def test_a_bare_price_is_told_what_to_write() -> None:
     with pytest.raises(Mistake) as caught:
         units.pico_usd("0.60")

@@ -58,6 +58,11 @@ class Listen(Struct, frozen=True):
     port: int = 4600
 
     @property
+    def written(self) -> str:
+        """As it stands in a URL (RFC 3986 section 3.2.2)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         if self.host == "localhost":

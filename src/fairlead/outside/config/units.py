@@ -41,7 +41,10 @@ def whole(text: str, units: Mapping[str, int], meant: str) -> int:
         raise Mistake(f"{quoted(text)} is not {meant}")
     exact = Decimal(found[1]) * scale
     if exact != exact.to_integral_value():
-        raise Mistake(f"{quoted(text)} is not {meant}", "it is not a whole number")
+        whole = "a whole number"
+        raise Mistake(
+            f"{quoted(text)} is not {meant}", "" if meant == whole else f"it is not {whole}"
+        )
     return int(exact)
 
 
