@@ -129,6 +129,8 @@ class Books:
         self.dry: dict[Key, tuple[float, float]] = {}
         """The same, of those that told in an answer that nothing is left."""
         self.gone: dict[str, tuple[float, float]] = {}
+        self.gone_sent_s: dict[str, float] = {}
+        """When the latest was sent that was told so."""
         self.revoked: dict[str, float] = {}
         self.admitted: dict[str, list[float]] = defaultdict(list)
         self.denied: dict[int, Key] = {}
@@ -256,6 +258,7 @@ class Books:
             self.gates,
             self.dry,
             self.gone,
+            self.gone_sent_s,
             self.admitted,
         ):
             memory.clear()
@@ -305,10 +308,11 @@ class Books:
     def observe(self, attempted: Attempted, request: int, now_s: float) -> None:
         key = attempted.endpoint, attempted.credential
         self.probes[key].pop(request, None)
-        told_s, _ = self.gone.get(attempted.endpoint, (now_s, 0.0))
-        if attempted.failure == "" and now_s - attempted.total_ms / 1000 >= told_s:
-            # An answer that began before the model was gone says nothing.
-            self.gone.pop(attempted.endpoint, None)
+        name, sent_s = attempted.endpoint, now_s - attempted.total_ms / 1000
+        if attempted.failure == "" and sent_s > self.gone_sent_s.get(name, 0.0):
+            # An answer to what was sent before the model was gone says nothing.
+            self.gone.pop(name, None)
+            self.gone_sent_s.pop(name, None)
         if not attempted.id:
             return
         if attempted.failure in GATES_S:
@@ -320,7 +324,8 @@ class Books:
             _, until_s = self.gates.get(key, (0.0, 0.0))
             self.gates[key] = now_s, max(until_s, now_s + for_s)
         elif attempted.failure == Failure.MODEL_GONE:
-            self.gone[attempted.endpoint] = now_s, now_s + MISSING_S
+            self.gone[name] = now_s, now_s + MISSING_S
+            self.gone_sent_s[name] = max(self.gone_sent_s.get(name, 0.0), sent_s)
 
     def announced(self, exchange: Exchange) -> None:
         """An answer has begun, and with it came word that nothing is left."""
@@ -339,6 +344,7 @@ class Books:
             self.probes.pop(key, None)
         for name in endpoints:
             self.gone.pop(name, None)
+            self.gone_sent_s.pop(name, None)
 
     def began(self, exchange: Exchange) -> None:
         """The gateway sends something."""

@@ -175,11 +175,25 @@ def test_bare_404s_in_a_row_bench_for_longer_until_it_answers() -> None:
     assert lasted == [60, 120, 240, 0, 60]
 
 
-def test_an_answer_that_began_before_does_not_bring_it_back() -> None:
-    told = after(Failure.MODEL_GONE, status=410)
-    told.observe(attempted(total_ms=5000.0), START_S + 1)
+@pytest.mark.parametrize(
+    ("sent_s", "retired"),
+    [
+        pytest.param(4.0, True, id="before any that were told"),
+        pytest.param(5.0, True, id="with the first"),
+        pytest.param(7.0, True, id="between them: the last one knows more"),
+        pytest.param(8.5, False, id="after them, though they were not yet told"),
+        pytest.param(11.0, False, id="when they had been told"),
+    ],
+)
+def test_only_an_answer_to_who_asked_later_brings_it_back(sent_s: float, retired: bool) -> None:
+    told = health()
+    for began_s, ended_s in ((5.0, 6.0), (8.0, 10.0)):
+        total_ms = (ended_s - began_s) * 1000
+        gone = attempted(failure=Failure.MODEL_GONE, status=410, total_ms=total_ms)
+        told.observe(gone, START_S + ended_s)
+    told.observe(attempted(total_ms=(12.0 - sent_s) * 1000), START_S + 12.0)
 
-    assert vitals(told, START_S + 1).retired
+    assert vitals(told, START_S + 12.0).retired == retired
 
 
 def test_a_corrected_endpoint_starts_afresh_and_others_keep_their_record() -> None:

@@ -123,14 +123,16 @@ class Record:
 class Retirement:
     """An endpoint whose provider says that the model is gone."""
 
-    __slots__ = ("since_s", "times", "until_s")
+    __slots__ = ("asked_s", "times", "until_s")
 
-    def __init__(self, now_s: float) -> None:
-        self.since_s = now_s
+    def __init__(self) -> None:
+        self.asked_s = 0.0
+        """When the latest attempt was sent that was told so. Only one sent after it knows more."""
         self.times = 0
         self.until_s = 0.0
 
-    def renew(self, for_good: bool, now_s: float) -> None:
+    def renew(self, for_good: bool, began_s: float, now_s: float) -> None:
+        self.asked_s = max(self.asked_s, began_s)
         bench_s = GONE_S if for_good else min(MISSING_S * 2**self.times, MISSING_MOST_S)
         self.times = min(self.times + 1, 8)
         self.until_s = max(self.until_s, now_s + bench_s)
@@ -314,7 +316,7 @@ class Health:
         first_ms = attempted.first_token_ms
         record.silence.answered((attempted.total_ms if first_ms is None else first_ms) / 1000)
         retirement = self._retired.get(attempted.endpoint)
-        if retirement is not None and began_s >= retirement.since_s:
+        if retirement is not None and began_s > retirement.asked_s:
             del self._retired[attempted.endpoint]
             self._touch_all(attempted.endpoint)
 
@@ -331,8 +333,8 @@ class Health:
         if rule.gates:
             record.gate(BENCHES[failure], attempted.retry_after_s, now_s)
         if rule.retires:
-            retirement = self._retired.setdefault(attempted.endpoint, Retirement(now_s))
-            retirement.renew(_for_good(attempted), now_s)
+            retirement = self._retired.setdefault(attempted.endpoint, Retirement())
+            retirement.renew(_for_good(attempted), began_s, now_s)
             self._next_change_s = min(self._next_change_s, retirement.until_s)
             self._touch_all(attempted.endpoint)
 
