@@ -198,12 +198,12 @@ class Callers:
         self._again = False
         return await self._rest()
 
-    async def at_will(self, per_s: float, seconds: float) -> Heard:
-        """At random times, whatever became of those before."""
+    async def at_will(self, per_s: float, seconds: float, until_shed_s: float = 0.0) -> Heard:
+        """At random times, whatever became of those before. Where nobody was shed in that time,
+        they go on until somebody is, but for so long at the most."""
         self.heard = Heard()
-        next_s = monotonic()
-        end_s = next_s + seconds
-        while next_s < end_s:
+        next_s = began_s = monotonic()
+        while next_s - began_s < (seconds if self.heard.shed else max(seconds, until_shed_s)):
             while next_s <= monotonic():
                 if self._idle:
                     self._idle.popleft().ask(self._asked, next_s)
