@@ -40,14 +40,23 @@ UNPRICED = changed(MID, prices=())
 @pytest.mark.parametrize(
     ("endpoints", "request_", "caller", "facts", "error", "message"),
     [
-        pytest.param((), ask(), ANYONE, {}, Forbidden, "nothing serves 'auto'", id="no-endpoints"),
+        pytest.param(
+            (),
+            ask(),
+            ANYONE,
+            {},
+            Unavailable,
+            "nothing serves 'auto': there is no endpoint at all",
+            id="no-endpoints",
+        ),
         pytest.param(
             (MID, SMALL, LOCAL),
             ask(narrowing=Narrowing(models=("tiny",))),
             Caller("k", "k", zones=("cloud",)),
             {},
             Forbidden,
-            "no endpoint of 'auto' is permitted: model_list removed 2, zone removed 1",
+            "no endpoint of 'auto' is permitted: model_list removed 2, zone removed 1: not on the model"
+            " list of the request (2 endpoints); zone 'local' is not among those of this key: cloud",
             id="lists-removed-all",
         ),
         pytest.param(
@@ -56,7 +65,7 @@ UNPRICED = changed(MID, prices=())
             Caller("k", "k", models=("x",)),
             {},
             Forbidden,
-            "no endpoint of 'auto' is permitted: policy removed 1",
+            "no endpoint of 'auto' is permitted: policy removed 1: not on the model list of this key",
             id="policy-removed-all",
         ),
         pytest.param(
@@ -112,8 +121,9 @@ UNPRICED = changed(MID, prices=())
             ANYONE,
             {},
             BadRequest,
-            "no permitted endpoint keeps within the request's limits: would cost 0.002022 USD, at"
-            " most 0.000000001 is wished; would cost 0.005055 USD, at most 0.000000001 is wished",
+            "no permitted endpoint keeps within the request's limits: acme/mid would cost 0.002022 USD,"
+            " at most 0.000000001 is wished; acme/flagship would cost 0.005055 USD, at most"
+            " 0.000000001 is wished",
             id="all-too-dear",
         ),
         pytest.param(
@@ -122,8 +132,8 @@ UNPRICED = changed(MID, prices=())
             ANYONE,
             {},
             BadRequest,
-            "no permitted endpoint keeps within the request's limits: has no known price, and a"
-            " limit needs one",
+            "no permitted endpoint keeps within the request's limits: acme/mid has no known price, and"
+            " a limit needs one",
             id="unknown-price-under-a-limit",
         ),
         pytest.param(
@@ -152,7 +162,7 @@ UNPRICED = changed(MID, prices=())
             ANYONE,
             {},
             BadRequest,
-            "no permitted endpoint keeps within the request's limits: would take 3,400 ms, at most"
+            "no permitted endpoint keeps within the request's limits: acme/mid would take 3,400 ms, at most"
             " 10 are wished",
             id="all-too-slow",
         ),

@@ -223,18 +223,19 @@ async def test_a_credential_that_is_not_there_is_passed_over(up: Scripted, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("script", "status", "retry"),
+    ("script", "status", "retry", "whose"),
     [
-        (reply(status=429, headers={"retry-after": "7"}), 429, "true"),
-        (reply(error("insufficient_quota"), status=429), 429, "false"),
-        (reply(b"<html>"), 502, "false"),
-        (reply(status=401), 502, "false"),
-        (reply(error("model_not_found"), status=404), 404, "false"),
-        (reply(error("context_length_exceeded"), status=400), 400, "false"),
+        (reply(status=429, headers={"retry-after": "7"}), 429, "true", "at-a/a: "),
+        (reply(error("insufficient_quota"), status=429), 429, "false", "at-a/a: "),
+        (reply(b"<html>"), 502, "false", "at-a/a: "),
+        (reply(status=401), 502, "false", "at-a/a: "),
+        (reply(error("model_not_found"), status=404), 404, "false", "at-a/a: "),
+        (reply(error("context_length_exceeded"), status=400), 400, "false", ""),
+        (reply(error("bad"), status=400), 400, "false", ""),
     ],
 )
 async def test_the_last_failure_is_told_with_every_attempt(
-    up: Scripted, tmp_path: Path, script: Script, status: int, retry: str
+    up: Scripted, tmp_path: Path, script: Script, status: int, retry: str, whose: str
 ) -> None:
     up.on("a", script)
 
@@ -244,7 +245,9 @@ async def test_the_last_failure_is_told_with_every_attempt(
     assert (got.status, got.attempts) == (status, 1)
     assert got.headers["x-should-retry"] == retry
     assert got.headers.get("retry-after") == ("7" if retry == "true" else None)
-    assert got.json["error"]["message"]
+    message = got.json["error"]["message"]
+    assert message.startswith(whose or message[:1])
+    assert ("at-a" in message) == bool(whose)
 
 
 async def test_the_soonest_retry_of_all_is_told(up: Scripted, tmp_path: Path) -> None:

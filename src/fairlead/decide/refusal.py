@@ -1,7 +1,7 @@
 """Which error to tell when no candidate is left, and what to say in it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from fairlead.decide.cost import usd
 from fairlead.decide.eligible import HEALTHY, room_needed
@@ -19,6 +19,9 @@ from fairlead.types.errors import (
 )
 
 
+MOST_TOLD = 4
+
+
 def refusal(request: Request, considered: Considered, view: View) -> GatewayError:
     """The error for a request that nobody may or can answer.
 
@@ -29,7 +32,8 @@ def refusal(request: Request, considered: Considered, view: View) -> GatewayErro
         near = [one for one in considered.rejected if one.rule in rules]
         if near:
             return render(near, request, considered, view)
-    return Forbidden(f"nothing serves {considered.route.name!r}", param="model")
+    # Nobody was left out, so there is nobody: no fault of the key's.
+    return Unavailable(f"nothing serves {considered.route.name!r}: there is no endpoint at all")
 
 
 def _unavailable(
@@ -53,7 +57,7 @@ def _beyond_wishes(
 ) -> GatewayError:
     param = "max_latency" if near[0].rule == "latency" else "max_cost"
     return BadRequest(
-        f"no permitted endpoint keeps within the request's limits: {_counted(near)}", param=param
+        f"no permitted endpoint keeps within the request's limits: {_each(near)}", param=param
     )
 
 
@@ -96,7 +100,8 @@ def _forbidden(
 ) -> GatewayError:
     removed = Counter(one.rule for one in near).most_common()
     told = ", ".join(f"{rule} removed {count}" for rule, count in removed)
-    return Forbidden(f"no endpoint of {considered.route.name!r} is permitted: {told}")
+    why = _counted(near)
+    return Forbidden(f"no endpoint of {considered.route.name!r} is permitted: {told}: {why}")
 
 
 _Render = Callable[[list[Rejected], Request, Considered, View], GatewayError]
@@ -119,10 +124,17 @@ _CLOSEST_FIRST: tuple[tuple[frozenset[str], _Render], ...] = (
 
 def _counted(rejected: Iterable[Rejected]) -> str:
     """Each reason once, with the number of endpoints where it is more than one."""
-    reasons = Counter(one.reason for one in rejected).most_common(4)
+    reasons = Counter(one.reason for one in rejected).most_common(MOST_TOLD)
     return "; ".join(
         reason if count == 1 else f"{reason} ({count} endpoints)" for reason, count in reasons
     )
+
+
+def _each(rejected: Sequence[Rejected]) -> str:
+    """Where the figures are each endpoint's own."""
+    told = [f"{one.endpoint} {one.reason}" for one in rejected[:MOST_TOLD]]
+    more = len(rejected) - len(told)
+    return "; ".join([*told, *([f"and {more} more"] if more else [])])
 
 
 def _endpoints(rejected: Iterable[Rejected], view: View) -> list[Endpoint]:

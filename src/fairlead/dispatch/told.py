@@ -22,6 +22,8 @@ ABOUT_THE_ACCOUNT = {
 is wrong with it (FastAPI's 422 and llama.cpp's template errors do): only the caller reads that."""
 
 
+OF_THE_CALLER = {Failure.CALLER_FAULT, Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER}
+
 MOST_FIELDS, LONGEST_FIELD = 40, 100
 
 DIVERGED = "said something else than was said before"
@@ -99,9 +101,13 @@ def given_up(tried: list[Tried], aside: list[SetAside], carried: Carried) -> Gat
     story = [f"{one.attempt.endpoint.name}: {one.error.message}" for one in tried]
     story += [f"{one.attempt.endpoint.name}, not tried: {one.why.message}" for one in aside]
     told = f"{len(tried)} attempt{'s' * (len(tried) > 1)} failed: {'; '.join(story)}"
+    if len(story) == 1:
+        # What the caller did wrong is told in the vendor's words; else the first thing to know is
+        # whose words they are.
+        told = last.message if last.failure in OF_THE_CALLER else story[0]
     error = retold(
         last,
-        last.message if len(story) == 1 else told,
+        told,
         min(waits) if waits else None,
         tuple(carried.attempts),
     )

@@ -310,7 +310,8 @@ class Trial:
         if self._first_s is not None and self._errand.request.stream:
             stalled = "the stream stalled"
             return UpstreamError(Failure.STREAM_BROKEN, stalled, upstream_code=STALLED)
-        return UpstreamError(Failure.SILENT, "no answer in time", upstream_status=self._status)
+        told = f"no answer in time, which was {monotonic() - self._began_s:.2g} s"
+        return UpstreamError(Failure.SILENT, told, upstream_status=self._status)
 
     def _close(self) -> None:
         """Settle exactly once and tell health. Runs however the attempt ends, and never waits."""
