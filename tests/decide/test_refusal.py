@@ -55,8 +55,9 @@ UNPRICED = changed(MID, prices=())
             Caller("k", "k", zones=("cloud",)),
             {},
             Forbidden,
-            "no endpoint of 'auto' is permitted: model_list removed 2, zone removed 1: not on the model"
-            " list of the request (2 endpoints); zone 'local' is not among those of this key: cloud",
+            "no endpoint of 'auto' is permitted: model_list removed 2, zone removed 1: not on the"
+            " model list of the request (2 endpoints); zone 'local' is not among those of this key:"
+            " cloud",
             id="lists-removed-all",
         ),
         pytest.param(
@@ -65,7 +66,8 @@ UNPRICED = changed(MID, prices=())
             Caller("k", "k", models=("x",)),
             {},
             Forbidden,
-            "no endpoint of 'auto' is permitted: policy removed 1: not on the model list of this key",
+            "no endpoint of 'auto' is permitted: policy removed 1: not on the model list of this"
+            " key",
             id="policy-removed-all",
         ),
         pytest.param(
@@ -121,9 +123,9 @@ UNPRICED = changed(MID, prices=())
             ANYONE,
             {},
             BadRequest,
-            "no permitted endpoint keeps within the request's limits: acme/mid would cost 0.002022 USD,"
-            " at most 0.000000001 is wished; acme/flagship would cost 0.005055 USD, at most"
-            " 0.000000001 is wished",
+            "no permitted endpoint keeps within the request's limits: acme/mid would cost"
+            " 0.002022 USD, at most 0.000000001 is wished; acme/flagship would cost 0.005055 USD,"
+            " at most 0.000000001 is wished",
             id="all-too-dear",
         ),
         pytest.param(
@@ -132,8 +134,8 @@ UNPRICED = changed(MID, prices=())
             ANYONE,
             {},
             BadRequest,
-            "no permitted endpoint keeps within the request's limits: acme/mid has no known price, and"
-            " a limit needs one",
+            "no permitted endpoint keeps within the request's limits: acme/mid has no known"
+            " price, and a limit needs one",
             id="unknown-price-under-a-limit",
         ),
         pytest.param(
@@ -162,8 +164,8 @@ UNPRICED = changed(MID, prices=())
             ANYONE,
             {},
             BadRequest,
-            "no permitted endpoint keeps within the request's limits: acme/mid would take 3,400 ms, at most"
-            " 10 are wished",
+            "no permitted endpoint keeps within the request's limits: acme/mid would take"
+            " 3,400 ms, at most 10 are wished",
             id="all-too-slow",
         ),
         pytest.param(

@@ -18,7 +18,6 @@ from fairlead.types.errors import (
     Unavailable,
 )
 
-
 MOST_TOLD = 4
 
 
