@@ -32,6 +32,7 @@ MISSING_S = 60.0
 TRUE_WAYS = ("ok", "slow", "pings", "lie", "other words")
 """Ways of an exchange in which the endpoint answers in full and reports its tokens."""
 MINUTE_S = 60.0
+NEVER = (0.0, 0.0)
 UNTOLD = ("left", "cancelled", "refused", "hung up")
 
 Key = tuple[str, str]
@@ -148,11 +149,10 @@ class Books:
             name, asked = attempt.endpoint.name, self.requests[request].sent
             answering = any(one.told and one.endpoint == name for one in asked)
             failed_over = bool(asked) and all(_key(one) != attempt.key for one in asked)
-            regardless = attempt.last_resort or answering or failed_over
+            regardless = bool(attempt.last_resort) or answering or failed_over
             must(regardless, "nobody is asked while its breaker is open", where)
-        if attempt.last_resort:
-            well = self.requests[request].well
-            must(not well, "only who has nobody else asks the least bad", f"{request}: {well}")
+        if self.requests[request].sent:
+            self._turns_to(attempt.key, self.requests[request])
         day = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
         worst = attempt.worst_cost_nano_usd
         held = Held(attempt_id, request, caller.id, day, worst, caller.has_budget)
@@ -172,6 +172,23 @@ class Books:
                     "spent and reserved stay within the limit",
                     f"{attempt_id} was granted, {window} has {total} of {limit}",
                 )
+
+    def last_resort(self, number: int, is_well: Callable[[str], bool]) -> None:
+        """Somebody is asked whom we would rather not ask."""
+        request = self.requests[number]
+        if any(one.how == "context" for one in request.sent):
+            return  # only who holds more can take it, and these books know no sizes
+        asked = [one.endpoint for one in request.sent]
+        left = [name for name in request.well if name not in asked and is_well(name)]
+        must(not left, "only who has nobody else asks the least bad", f"{number}: {left}")
+
+    def _turns_to(self, key: Key, request: Request) -> None:
+        """Somebody has failed it. Who said no meanwhile, to whomever, is not asked in his place."""
+        now_s = self._machine.now_s()
+        until_s = max(self.gates.get(key, NEVER)[1], self.gone.get(key[0], NEVER)[1])
+        if key not in [_key(one) for one in request.sent]:
+            where = f"request {request.ask.number} at {key}, until {until_s:.3f}"
+            must(now_s >= until_s, "who said no meanwhile is not turned to", where)
 
     def settle(self, attempt_id: str, attempted: Attempted) -> None:
         held = self.held.get(attempt_id)

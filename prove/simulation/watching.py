@@ -1,5 +1,6 @@
 """Ears on the real parts of one process: what goes in and comes out of them goes to the books."""
 
+from asyncio import get_running_loop
 from collections.abc import Awaitable
 from contextvars import ContextVar
 from typing import Any
@@ -32,6 +33,8 @@ class Watching:
     ) -> Hold:
         hold = self._hold(attempt_id, request_id, caller, attempt, now_ms)
         if not self.dead:
+            if attempt.last_resort:
+                self._books.last_resort(REQUEST.get(), self.is_well)
             self._books.hold(attempt_id, REQUEST.get(), caller, attempt, now_ms)
             self._agree(caller, now_ms)
         return hold
@@ -50,6 +53,13 @@ class Watching:
         if not self.dead:
             self._books.begin(key, before, may, REQUEST.get(), now_s)
         return may
+
+    def is_well(self, endpoint: str) -> bool:
+        """Whether nothing at all speaks against it now."""
+        now_s, books = get_running_loop().time(), self._books
+        told = endpoint in books.gone or any(key[0] == endpoint for key in books.gates)
+        dry = any(key[0] == endpoint and now_s <= of[1] for key, of in books.dry.items())
+        return not (told or dry) and self.is_closed(endpoint, now_s)
 
     def is_closed(self, endpoint: str, now_s: float) -> bool:
         """Whether no breaker of the endpoint was ever open, as far as is known now."""

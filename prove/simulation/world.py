@@ -331,13 +331,6 @@ class Process(Trouble):
         context.run(REQUEST.set, ask.number)
         return self._loop.create_task(self._has(client, call, request), context=context)
 
-    def _is_well(self, name: str) -> bool:
-        books = self._world.books
-        now_s = self._loop.time()
-        told = name in books.gone or any(key[0] == name for key in books.gates)
-        dry = any(key[0] == name and now_s <= until_s for key, (_, until_s) in books.dry.items())
-        return not (told or dry) and self.watching.is_closed(name, now_s)
-
     def _answer(self, call: Call) -> Coroutine[Any, Any, Answer]:
         """The gateway decides now, for one that the listener has read."""
         request = self._world.books.requests[REQUEST.get()]
@@ -351,7 +344,7 @@ class Process(Trouble):
         request.seen = True
         request.allowed = self._world.allowed(request.ask, caller.models, caller.zones)
         if not caller.has_budget:
-            request.well = [name for name in request.allowed if self._is_well(name)]
+            request.well = [name for name in request.allowed if self.watching.is_well(name)]
 
     async def _has(self, client: Client, call: Call, request: Request) -> str:
         outcome = "cancelled"
@@ -451,7 +444,7 @@ class Process(Trouble):
         world.machine.disk.crash_at_commit = 0
         holder = len(world.story.holders) - 1
         first = world.catalog.endpoints[0]
-        if world.served and self._is_well(first.name):
+        if world.served and self.watching.is_well(first.name):
             asked = replace(_plain(first, holder), model=LIST)
             await self._asks_again(1_000, asked)
             whom = world.books.requests[1_000].sent[0].endpoint

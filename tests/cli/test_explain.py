@@ -35,6 +35,7 @@ from fairlead.outside.config.problems import Problem
 from fairlead.outside.folder import Folder
 from fairlead.types.catalog import Catalog, Shift
 from fairlead.types.chat import Narrowing
+from fairlead.types.decision import Vitals
 from fairlead.types.errors import BadRequest, NotFound, OurError, UnknownModel
 from state.made import attempted, exchanged, refused
 
@@ -161,6 +162,19 @@ def test_a_cap_that_the_budget_sets_is_told() -> None:
     capped = decide(ask(), ANYONE, view(MID, affordable_nano_usd=10_022_000))
 
     assert any("at most 1.0k tokens, by its budget" in line for line in drawn(explained(capped)))
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["with its reason", "of an earlier record"])
+def test_who_is_to_be_asked_last_and_why(earlier: bool) -> None:
+    down = {("bolt/small", ""): Vitals(state="open")}
+    told = explained(decide(EXTRACT, ANYONE, view(MID, SMALL, vitals=down)))
+    reason = b'"breaker is open"'
+    assert reason in told
+    lines = [line.strip() for line in drawn(told.replace(reason, b"true") if earlier else told)]
+
+    place = next(number for number, line in enumerate(lines) if line.startswith("2  bolt/small"))
+    assert lines[place + 1] == ("last resort" if earlier else "last resort: breaker is open")
+    assert not any(line.startswith("left out") for line in lines)
 
 
 def test_a_plan_of_another_shape() -> None:

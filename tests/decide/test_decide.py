@@ -13,6 +13,7 @@ from decide.pool import (
     MARKET,
     MID,
     SMALL,
+    WIDE,
     ask,
     catalog,
     changed,
@@ -200,63 +201,82 @@ def test_no_successor_steps_in_where(asked: str, caller: Caller, vitals: Vitals)
     assert considered.attempts == ()
 
 
-# Where only breakers stand in the way.
+# Of last resort: those whom only breakers and forecasts stand in the way of.
 
 OPEN = Vitals(state="open")
 WORSE = Vitals(state="open", success=0.3)
 DRY = Vitals(gate_until_s=1_009.0, success=0.2)
+WAITING = Vitals("open", gate_until_s=1_001.0, asked_until_s=1_001.0)
+GONE = Vitals("open", retired=True)
+BREAKER, USED_UP = "breaker is open", "rate limit used up for 9.0 s"
+TWO_KEYS = keyed(MID, "one", "two")
 
 
 @pytest.mark.parametrize(
-    ("asked", "endpoints", "vitals", "expected"),
+    ("asked", "endpoints", "vitals", "expected", "left_out"),
     [
-        pytest.param("mid", [MID], {MID: OPEN}, ["acme/mid"], id="the-only-one"),
-        pytest.param(
-            "auto", [MID, SMALL], {MID: WORSE, SMALL: OPEN}, ["bolt/small", "acme/mid"], id="least"
-        ),
-        pytest.param(
-            "auto", [MID, SMALL], {MID: OPEN, SMALL: WORSE}, ["acme/mid", "bolt/small"], id="bad"
-        ),
-        pytest.param("auto", [MID, SMALL], {MID: OPEN}, ["bolt/small"], id="not-while-one-is-well"),
-        pytest.param(
+        # While anybody is well, behind all who are.
+        ("auto", [MID, SMALL], {MID: OPEN}, {SMALL: "", MID: BREAKER}, []),
+        ("auto", [MID, SMALL], {SMALL: OPEN}, {MID: "", SMALL: BREAKER}, []),
+        ("auto", [MID, SMALL], {MID: DRY}, {SMALL: "", MID: USED_UP}, []),
+        ("auto", [MID, SMALL], {MID: WAITING}, {SMALL: ""}, [MID]),
+        ("auto", [MID, SMALL], {MID: GONE}, {SMALL: ""}, [MID]),
+        ("auto", [MID, SMALL], {MID: Vitals("half_open")}, {SMALL: "", MID: ""}, []),
+        (
             "auto",
-            [MID, SMALL],
-            {MID: OPEN, SMALL: Vitals("open", retired=True)},
-            ["acme/mid"],
-            id="gone-is-gone",
+            [MID, SMALL, WIDE],
+            {MID: WORSE, SMALL: OPEN},
+            {WIDE: "", SMALL: BREAKER, MID: BREAKER},
+            [],
         ),
-        pytest.param(
-            "auto",
-            [MID, SMALL],
-            {MID: OPEN, SMALL: Vitals("open", gate_until_s=1_001.0, asked_until_s=1_001.0)},
-            ["acme/mid"],
-            id="asked-to-wait",
-        ),
-        pytest.param(
-            "auto", [MID, SMALL], {MID: OPEN, SMALL: DRY}, ["bolt/small", "acme/mid"], id="used-up"
-        ),
-        pytest.param("old", [OLD, MID], {OLD: OPEN, MID: OPEN}, ["acme/old"], id="not-its-heirs"),
-        pytest.param(
-            "old",
-            [OLD, MID],
-            {OLD: Vitals(retired=True), MID: OPEN},
-            ["acme/mid"],
-            id="unless-it-is-gone",
-        ),
+        ("old", [OLD, MID], {MID: OPEN}, {OLD: "", MID: BREAKER}, []),
+        # Where nobody is: who fails least comes first.
+        ("mid", [MID], {MID: OPEN}, {MID: BREAKER}, []),
+        ("auto", [MID, SMALL], {MID: WORSE, SMALL: OPEN}, {SMALL: BREAKER, MID: BREAKER}, []),
+        ("auto", [MID, SMALL], {MID: OPEN, SMALL: WORSE}, {MID: BREAKER, SMALL: BREAKER}, []),
+        ("auto", [MID, SMALL], {MID: OPEN, SMALL: GONE}, {MID: BREAKER}, [SMALL]),
+        ("auto", [MID, SMALL], {MID: OPEN, SMALL: WAITING}, {MID: BREAKER}, [SMALL]),
+        ("auto", [MID, SMALL], {MID: OPEN, SMALL: DRY}, {SMALL: USED_UP, MID: BREAKER}, []),
+        # A successor of a model only once that is gone.
+        ("old", [OLD, MID], {OLD: OPEN, MID: OPEN}, {OLD: BREAKER}, []),
+        ("old", [OLD, MID], {OLD: GONE, MID: OPEN}, {MID: BREAKER}, [OLD]),
+        ("old", [OLD, TWIN, MID], {OLD: GONE, TWIN: OPEN}, {MID: "", TWIN: BREAKER}, [OLD]),
     ],
-)
-def test_the_least_bad_is_asked(
-    asked: str, endpoints: list[Endpoint], vitals: dict[Endpoint, Vitals], expected: list[str]
+)  # fmt: skip
+def test_who_is_asked_as_a_last_resort(
+    asked: str,
+    endpoints: list[Endpoint],
+    vitals: dict[Endpoint, Vitals],
+    expected: dict[Endpoint, str],
+    left_out: list[Endpoint],
 ) -> None:
     known = {(one.name, ""): of for one, of in vitals.items()}
     plan = decide(ask(model=asked), ANYONE, view(*endpoints, vitals=known))
 
-    assert [one.endpoint.name for one in plan.attempts] == expected
-    desperate = all(of != Vitals() for of in vitals.values())
-    desperate &= len(vitals) == len(endpoints)
-    assert all(one.last_resort == desperate for one in plan.attempts)
-    assert {one.endpoint for one in plan.rejected}.isdisjoint(expected)
-    assert plan.reason.endswith("the least bad where nobody is well") == desperate
+    assert [(one.endpoint, one.last_resort) for one in plan.attempts] == list(expected.items())
+    assert [one.endpoint for one in plan.rejected] == [one.name for one in left_out]
+    nobody_is_well = plan.attempts[0].last_resort != ""
+    assert plan.reason.endswith("the least bad where nobody is well") == nobody_is_well
+
+
+def test_each_credential_for_itself() -> None:
+    key = TWO_KEYS.name, "two"
+    plan = decide(ask(), ANYONE, view(TWO_KEYS, vitals={key: OPEN}))
+
+    assert [(one.key[1], one.last_resort) for one in plan.attempts] == [
+        ("one", ""),
+        ("two", "two: breaker is open"),
+    ]
+    assert plan.rejected == ()
+    assert plan.reason.endswith("the only candidate left")
+
+
+def test_who_opens_again_while_it_comes_back_is_of_last_resort_and_no_more_just_back() -> None:
+    key = SMALL.name, ""
+    plan = decide(ask(), ANYONE, view(MID, SMALL, vitals={key: OPEN}, shares={key: 0.5}))
+
+    assert [one.endpoint for one in plan.attempts] == [MID, SMALL]
+    assert "just back" not in plan.reason
 
 
 def test_what_policy_forbids_is_no_last_resort() -> None:

@@ -42,7 +42,8 @@ OPEN, HALF = Vitals(state="open"), Vitals(state="half_open")
 def offered(request: Request, now: View) -> tuple[list[Offer], list[Rejected]]:
     everyone = now.catalog.endpoints
     granted = Grant(frozenset(one.name for one in everyone))
-    return eligible(request, classify(request), everyone, granted, now)
+    offers, rejected, _ = eligible(request, classify(request), everyone, granted, now)
+    return offers, rejected
 
 
 def verdict(endpoint: Endpoint, request: Request, **facts: Any) -> tuple[str, str] | None:
@@ -331,7 +332,7 @@ def test_outside_the_grant_nobody_is_asked() -> None:
     request, now = ask(), view(MID, SMALL)
     grant = Grant(frozenset({"bolt/small"}))
 
-    offers, rejected = eligible(request, classify(request), now.catalog.endpoints, grant, now)
+    offers, rejected, _ = eligible(request, classify(request), now.catalog.endpoints, grant, now)
 
     assert [offer.endpoint.name for offer in offers] == ["bolt/small"]
     assert rejected == []

@@ -9,6 +9,7 @@ from decide.pool import ANYONE, FLAGSHIP, LOCAL, MID, SMALL, ask, changed, keyed
 from fairlead.decide import consider, decide
 from fairlead.decide.explain import as_json
 from fairlead.types.chat import Image, Message, Narrowing, Text
+from fairlead.types.decision import Vitals
 
 
 def told(endpoints: tuple[Any, ...], request: Any = None, **facts: Any) -> Any:
@@ -82,6 +83,15 @@ def test_credentials_and_caps_where_there_are_any() -> None:
 
     assert candidate["credential"] == "key-1"
     assert candidate["max_output_tokens"] == 1_000
+
+
+def test_who_is_to_be_asked_last_says_so_and_why() -> None:
+    down = {("bolt/small", ""): Vitals(state="open")}
+
+    first, last = told((MID, SMALL), vitals=down)["candidates"]
+
+    assert "last_resort" not in first
+    assert (last["endpoint"], last["last_resort"]) == ("bolt/small", "breaker is open")
 
 
 def test_an_unknown_price_is_null() -> None:

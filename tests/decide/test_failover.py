@@ -1,6 +1,7 @@
 """One row, one failure: who is asked next. Reliability notes 2.1, as a table."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from fairlead.decide.failover import (
     is_retry,
     next_attempt,
     pause_s,
+    who_is_left,
 )
 from fairlead.types.catalog import Endpoint
 from fairlead.types.decision import Attempt, Grant, Plan, Task
@@ -383,3 +385,93 @@ def test_what_counts_as_a_retry(chosen: int, ailing: list[tuple[str, str]], coun
     tried = [failed(plan.attempts[0], Failure.TRANSIENT)]
 
     assert is_retry(plan.attempts[chosen], tried, Allowance(frozenset(ailing))) == counts
+
+
+# Of last resort: whom only a breaker or a forecast kept back when the plan was made.
+
+
+def with_last(well: Sequence[Endpoint], last: Sequence[Endpoint], **facts: Any) -> Plan:
+    plan = plan_of(*well, *last, **facts)
+    attempts = tuple(
+        replace(one, last_resort="breaker is open") if one.endpoint in last else one
+        for one in plan.attempts
+    )
+    return replace(plan, attempts=attempts)
+
+
+@pytest.mark.parametrize(
+    ("well", "last", "failures", "expected"),
+    [
+        # Whatever would be done without it is done before.
+        ([MID], [SMALL], [Failure.TRANSIENT] * 2, ["acme/mid", "bolt/small"]),
+        ([MID, LOCAL], [SMALL], [Failure.TRANSIENT] * 3, [*["house/tiny"] * 2, "bolt/small"]),
+        # At once where the same again makes no sense.
+        ([MID], [SMALL], [Failure.SILENT], ["bolt/small"]),
+        ([MID], [SMALL], [Failure.RATE_LIMIT], ["bolt/small"]),
+        ([MID, LOCAL], [SMALL], [Failure.SILENT] * 2, ["house/tiny", "bolt/small"]),
+        ([changed(MID, successor="small"), LOCAL], [SMALL], [Failure.MODEL_GONE], ["house/tiny"]),
+        # Each of them once.
+        ([MID], [SMALL], [Failure.SILENT, Failure.TRANSIENT], ["bolt/small", None]),
+        ([MID], [SMALL, LOCAL], [Failure.SILENT] * 2, ["bolt/small", "house/tiny"]),
+        # But where nobody was well from the start.
+        ([], [SMALL], [Failure.TRANSIENT] * 2, ["bolt/small", None]),
+        ([], [SMALL, LOCAL], [Failure.TRANSIENT], ["house/tiny"]),
+        # The other rules stand.
+        ([MID], [SMALL], [Failure.CALLER_FAULT], [None]),
+        ([MID], [SMALL], [Failure.CONTENT_FILTER], [None]),
+        ([MID], [SMALL], [Failure.CONTEXT_LENGTH], [None]),
+    ],
+)  # fmt: skip
+def test_when_the_last_resort_comes(
+    well: list[Endpoint], last: list[Endpoint], failures: list[Failure], expected: list[str | None]
+) -> None:
+    assert asked_next(with_last(well, last), *failures) == expected
+
+
+def test_the_last_resort_is_one_of_the_attempts() -> None:
+    plan = with_last([MID], [SMALL], max_attempts=2)
+
+    assert asked_next(plan, *[Failure.TRANSIENT] * 2) == ["acme/mid", None]
+
+
+LOCAL_KEY = ("house/tiny", "")
+
+
+@pytest.mark.parametrize(
+    ("well", "last", "allowance", "expected"),
+    [
+        ([MID], [SMALL], Allowance(frozenset([SMALL_KEY])), "bolt/small"),
+        ([MID], [SMALL], Allowance(frozenset([SMALL_KEY]), frozenset([SMALL_KEY])), None),
+        # Its breaker has closed since.
+        ([MID], [SMALL], Allowance(spent=frozenset([SMALL_KEY])), "bolt/small"),
+        ([MID], [SMALL, LOCAL], Allowance(frozenset([SMALL_KEY])), "house/tiny"),
+        # Its provider has said no since, and so has that of one who was well.
+        ([MID], [SMALL], Allowance(refusing=frozenset([SMALL_KEY])), None),
+        ([MID, LOCAL], [], Allowance(refusing=frozenset([LOCAL_KEY])), None),
+        ([MID, LOCAL], [SMALL], Allowance(refusing=frozenset([LOCAL_KEY])), "bolt/small"),
+        # Who was well when the plan was made comes first all the same.
+        ([MID, LOCAL], [SMALL], Allowance(frozenset([LOCAL_KEY])), "house/tiny"),
+    ],
+)
+def test_what_has_happened_to_the_last_resort_since(
+    well: list[Endpoint], last: list[Endpoint], allowance: Allowance, expected: str | None
+) -> None:
+    plan = with_last(well, last)
+    tried = [failed(plan.attempts[0], Failure.SILENT)]
+
+    following = next_attempt(plan, tried, 1.0, False, allowance)
+
+    assert (following and following.endpoint.name) == expected
+
+
+@pytest.mark.parametrize(("last", "expected"), [([SMALL], "bolt/small"), ([], None)])
+def test_who_is_left_where_the_same_again_is_kept_out(
+    last: list[Endpoint], expected: str | None
+) -> None:
+    plan = with_last([MID], last)
+    tried = [failed(plan.attempts[0], Failure.TRANSIENT)]
+    assert next_attempt(plan, tried, 1.0, False) == plan.attempts[0]
+
+    other = who_is_left(plan, tried, Allowance(frozenset([MID_KEY])))
+
+    assert (other and other.endpoint.name) == expected

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from decide.pool import FLAGSHIP, MID, SMALL, ask, endpoint
-from decide.test_failover import plan_of
+from decide.test_failover import plan_of, with_last
 from fairlead.decide.failover import Allowance
 from fairlead.decide.rescue import (
     ANEW_CHARS,
@@ -107,6 +107,35 @@ def story(plan: Plan, *words: str, prefills: bool = True) -> list[str]:
 )  # fmt: skip
 def test_who_goes_on(endpoints: Sequence[Endpoint], words: Sequence[str], expected: str) -> None:
     assert ", ".join(story(plan_of(*endpoints), *words)) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("cut", "cut", "cut"), "acme/flagship again, acme/flagship again, bolt/small again"),
+        (("error", "error", "error"), "acme/flagship again, acme/flagship again, bolt/small again"),
+        (("cut", "diverged"), "acme/flagship again, bolt/small again"),
+    ],
+)
+def test_one_of_last_resort_goes_on_when_nobody_else_can(
+    words: Sequence[str], expected: str
+) -> None:
+    assert ", ".join(story(with_last([A], [SMALL]), *words)) == expected
+
+
+def test_the_one_that_broke_goes_on_though_it_was_of_last_resort() -> None:
+    plan = with_last([SMALL], [A])
+    went = [Went(Leg(plan.attempts[1]), WORDS["cut"])]
+
+    assert next_leg(plan, went, True, 1, 1.0) == Leg(plan.attempts[1])
+
+
+def test_whose_provider_has_said_no_meanwhile_does_not_go_on() -> None:
+    plan = plan_of(A, SMALL)
+    went = [Went(Leg(plan.attempts[0]), WORDS["cut"])]
+    refusing = Allowance(refusing=frozenset({plan.attempts[0].key}))
+
+    assert next_leg(plan, went, True, 1, 1.0, refusing) == Leg(plan.attempts[1])
 
 
 def test_nobody_is_given_a_beginning_that_can_be_none() -> None:

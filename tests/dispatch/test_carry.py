@@ -633,7 +633,7 @@ async def test_an_endpoint_that_has_used_up_its_rate_limit_is_spared(
 
     assert [one.headers["x-fairlead-endpoint"] for one in got] == ["at-a/a", "at-b/b"]
     assert isinstance(plan, Plan)
-    assert "rate limit used up for" in plan.rejected[0].reason
+    assert "rate limit used up for" in plan.attempts[-1].last_resort
 
 
 async def test_but_not_where_nobody_else_can_answer(up: Scripted, tmp_path: Path) -> None:
@@ -755,6 +755,127 @@ async def test_of_many_that_fail_over_to_an_open_breaker_a_few_may(
         assert breaker(served, "b") == "closed"
 
     assert len(up.asked("b")) == may
+
+
+# The last resort --------------------------------------------------------------------------------
+
+UNWELL: Mapping[str, tuple[Script, list[str]]] = {
+    "503": (reply(status=503), ["overloaded", "overloaded", ""]),
+    "500": (reply(status=500), ["transient", "transient", ""]),
+    "401": (reply(status=401), ["credential", ""]),
+    "429": (reply(status=429), ["rate_limit", ""]),
+    "200, HTML": (reply(b"<html>", content_type="text/html"), ["bad_success", ""]),
+}
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("case", UNWELL)
+async def test_when_all_others_have_failed_a_breaker_that_was_open_keeps_nobody_out(
+    up: Scripted, tmp_path: Path, case: str, streams: bool
+) -> None:
+    """It failed before the request came, and may be well by now."""
+    script, failures = UNWELL[case]
+    up.on("a", script)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        failed_earlier(served, "b", ago_s=0.0)
+        got = await served.ask(stream=streams)
+        assert breaker(served, "b") == "closed"
+
+    assert (got.status, got.text) == (200, canned.TEXT)
+    [fact] = served.exchanged()
+    assert [one.failure for one in fact.attempts] == failures
+
+
+async def test_nor_does_a_forecast(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", reply(status=401))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        served.state.health.dry(("at-b/b", "env:KEY_B"), 60.0, monotonic())
+        got = await served.ask()
+
+    assert (got.status, got.attempts) == (200, 2)
+
+
+@pytest.mark.parametrize("script", [GOOD, reply(status=503)], ids=["well", "it fails once"])
+async def test_a_last_resort_is_left_alone_while_another_answers(
+    up: Scripted, tmp_path: Path, script: Script
+) -> None:
+    up.on("a", script, GOOD)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        failed_earlier(served, "b", ago_s=0.0)
+        got = await served.ask()
+
+    assert (got.status, got.headers["x-fairlead-endpoint"]) == (200, "at-a/a")
+    assert up.asked("b") == []
+
+
+async def test_a_last_resort_that_is_down_is_asked_once(up: Scripted, tmp_path: Path) -> None:
+    up.on("a", reply(status=503))
+    up.on("b", reply(status=503))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b"), max_attempts=9) as served:
+        failed_earlier(served, "b", ago_s=0.0)
+        got = await served.ask()
+
+    assert (got.status, len(up.asked("a")), len(up.asked("b"))) == (503, 2, 1)
+
+
+async def test_of_many_that_have_only_a_last_resort_a_few_may(up: Scripted, tmp_path: Path) -> None:
+    may = 4  # three, and for the five requests that were made
+    fails, answers = Gate(), Gate()
+    up.on("a", (fails, *reply(status=401)))
+    up.on("b", (answers, *reply(GOOD.whole)))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served, asyncio.timeout(20):
+        failed_earlier(served, "b", ago_s=0.0)
+        asked = [asyncio.create_task(served.ask()) for _ in range(12)]
+        await asyncio.to_thread(up.wait_for, "a", 12)
+        fails.open()
+        turned_away = []
+        for task in asyncio.as_completed(asked):
+            turned_away.append((await task).status)
+            if len(turned_away) == 12 - may:
+                answers.open()
+
+    assert turned_away == [502] * (12 - may) + [200] * may
+    assert len(up.asked("b")) == may
+
+
+async def test_where_others_found_out_meanwhile_the_last_resort_is_asked(
+    up: Scripted, tmp_path: Path
+) -> None:
+    """Its failure opens the breaker of the first, which is not asked again then."""
+    up.on("a", reply(status=503))
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
+        failed_earlier(served, "a", ago_s=0.0, times=4)
+        failed_earlier(served, "b", ago_s=0.0)
+        got = await served.ask()
+
+    assert (got.status, got.attempts, len(up.asked("a"))) == (200, 2, 1)
+
+
+@pytest.mark.parametrize("failure", ["rate_limit", "credential", "model_gone"])
+@pytest.mark.parametrize("kept_back", [True, False], ids=["of last resort", "well"])
+async def test_who_has_said_no_since_the_plan_was_made_is_not_asked(
+    up: Scripted, tmp_path: Path, failure: str, kept_back: bool
+) -> None:
+    fails = Gate()
+    up.on("a", (fails, *reply(status=503)))
+    told = attempted(endpoint="at-b/b", credential="env:KEY_B", failure=failure, status=429)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served, asyncio.timeout(20):
+        if kept_back:
+            served.state.health.dry(("at-b/b", "env:KEY_B"), 60.0, monotonic())
+        asked = asyncio.create_task(served.ask())
+        await asyncio.to_thread(up.wait_for, "a")
+        served.state.observe(told, monotonic())
+        fails.open()
+        assert (await asked).status == 503
+
+    assert up.asked("b") == []
 
 
 # The caller leaves ------------------------------------------------------------------------------

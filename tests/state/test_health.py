@@ -423,6 +423,36 @@ def test_who_counts_as_ailing(outcomes: list[str], ailing: bool) -> None:
     assert told.allowance([KEY, OTHER_ENDPOINT], START_S).ailing == ({KEY} if ailing else set())
 
 
+@pytest.mark.parametrize(
+    ("failure", "for_s"),
+    [
+        (Failure.RATE_LIMIT, 7.0),
+        (Failure.QUOTA, 60.0),
+        (Failure.CREDENTIAL, 300.0),
+        (Failure.MODEL_GONE, 60.0),
+        (Failure.TRANSIENT, 0.0),
+        ("", 0.0),
+    ],
+)
+def test_whose_provider_says_no_and_for_how_long(failure: str, for_s: float) -> None:
+    asked_s = 7.0 if failure == Failure.RATE_LIMIT else None
+    told = after(failure, status=404, retry_after_s=asked_s)
+
+    def refuses(now_s: float) -> bool:
+        return told.allowance([KEY, OTHER_ENDPOINT], now_s).refusing == {KEY}
+
+    assert refuses(START_S) == refuses(START_S + for_s - 0.1) == (for_s > 0)
+    assert not refuses(START_S + for_s)
+
+
+def test_a_forecast_is_no_refusal_and_one_who_is_gone_is_so_with_every_credential() -> None:
+    told = after(Failure.MODEL_GONE, status=410)
+    told.dry(OTHER_ENDPOINT, 60.0, START_S)
+    everyone = [KEY, OTHER_CREDENTIAL, OTHER_ENDPOINT]
+
+    assert told.allowance(everyone, START_S).refusing == {KEY, OTHER_CREDENTIAL}
+
+
 def test_who_is_to_be_tried_is_not_ailing_and_is_while_a_probe_is_out() -> None:
     told, now_s = half_open()
 

@@ -40,6 +40,8 @@ class Candidate(Struct, frozen=True):
     expected_ms: int
     credential: str = ""
     max_output_tokens: int | None = None
+    last_resort: str | bool = ""
+    """Why; earlier records say only that it is so."""
 
 
 class Explanation(Struct, frozen=True):
@@ -158,13 +160,17 @@ def _candidates(candidates: Sequence[Candidate], gap: int) -> RenderableType:
 
 
 def _endpoint(candidate: Candidate, style: str, *, several: bool) -> Text:
-    """Under its name what tells it from others of this name, and the cap that a budget sets."""
+    """Under its name what tells it from others of this name, the cap that a budget sets, and why
+    it is to be asked last."""
     text = Text(printable(candidate.endpoint), style)
     if several and candidate.credential:
         text.append(f"\n{printable(candidate.credential)}", "dim not bold")
     if candidate.max_output_tokens is not None:
         cap = f"\nat most {tokens(candidate.max_output_tokens)} tokens, by its budget"
         text.append(cap, "yellow not bold")
+    if candidate.last_resort:
+        why = f": {candidate.last_resort}" if isinstance(candidate.last_resort, str) else ""
+        text.append(f"\nlast resort{printable(why)}", "yellow not bold")
     return text
 
 

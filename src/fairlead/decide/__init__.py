@@ -12,12 +12,10 @@ from fairlead.decide import classify, eligible, lifecycle, plan, policy, refusal
 from fairlead.decide.plan import Considered
 from fairlead.types.catalog import Endpoint
 from fairlead.types.chat import Request
-from fairlead.types.decision import Caller, Plan, View
+from fairlead.types.decision import Attempt, Caller, Plan, View
 
 GONE = frozenset({"retired", "lifecycle"})
 """Rules by which a model is left out for good."""
-OURS = frozenset({"rate_limit", "health"})
-"""Rules by which we may keep an endpoint back that has not said no."""
 
 
 def decide(request: Request, caller: Caller, view: View) -> Plan:
@@ -47,18 +45,20 @@ def consider(request: Request, caller: Caller, view: View) -> Considered:
     rule = policy.rule_for(route, task)
     grant, refused = policy.grant(request, caller, route, rule, view)
     endpoints = policy.scope(route, view.catalog)
-    offers, unable = eligible.eligible(request, task, endpoints, grant, view)
+    offers, unable, kept_back = eligible.eligible(request, task, endpoints, grant, view)
     attempts = score.rank(offers, task, rule, view.dice, view.shares, view.loads)
     considered = Considered(route, rule, task, grant, attempts, (*refused, *unable))
+    if kept_back:
+        considered = replace(considered, spare=_spare(kept_back, considered, view))
     heirs = policy.successors(route, view.catalog)
     if heirs:
         moving = lifecycle.is_moving(endpoints, view)
         if attempts or moving or any([one.rule in GONE for one in unable]):
             considered = _with_heirs(considered, request, heirs, view, moving)
-    if not considered.attempts:
-        considered = _least_bad(considered, request, endpoints, heirs, view)
-    elif considered.attempts[0].endpoint.model.shift is not None:
+    if considered.attempts and considered.attempts[0].endpoint.model.shift is not None:
         considered = lifecycle.shifted(considered, view)
+    if considered.spare:
+        considered = _with_spare(considered)
     if not considered.attempts:
         return considered
     planned = plan.plan(considered, request, view)
@@ -77,47 +77,47 @@ def _with_heirs(
     """The successors of a model that was asked for by name, behind all that serve the model. Once
     its requests are ``moving`` to them they are as good as any."""
     task, rule, grant = considered.task, considered.rule, considered.grant
-    offers, unable = eligible.eligible(request, task, heirs, grant, view)
-    ranked = score.rank(offers, task, rule, view.dice, view.shares, view.loads)
-    stand_ins = ranked if moving else tuple([replace(one, stands_in=True) for one in ranked])
+    offers, unable, kept_back = eligible.eligible(request, task, heirs, grant, view)
+    stand_ins = score.rank(offers, task, rule, view.dice, view.shares, view.loads)
+    spare = _spare(kept_back, considered, view) if kept_back else ()
+    if not moving:
+        stand_ins = tuple([replace(one, stands_in=True) for one in stand_ins])
+        spare = tuple([replace(one, stands_in=True) for one in spare])
     return replace(
         considered,
         attempts=considered.attempts + stand_ins,
         rejected=(*considered.rejected, *unable),
+        spare=considered.spare + spare,
     )
 
 
-def _least_bad(
-    considered: Considered,
-    request: Request,
-    endpoints: Sequence[Endpoint],
-    heirs: Sequence[Endpoint],
-    view: View,
-) -> Considered:
-    """Where only breakers and forecasts of rate limits stand in the way, they do not: an answer may
-    come, a refusal never is one. Who fails least comes first. The successors of a model only once
-    it is gone."""
-    kept_back = {one.endpoint for one in considered.rejected if one.rule in OURS}
-    for stands_in, pool in ((False, endpoints), (True, heirs)):
-        among = [endpoint for endpoint in pool if endpoint.name in kept_back]
-        offers, _ = eligible.eligible(
-            request, considered.task, among, considered.grant, view, desperate=True
-        )
-        ranked = score.rank(offers, considered.task, considered.rule, view.dice)
-        ill = {
-            _key(offer): (offer.vitals.state == "open", -offer.vitals.success) for offer in offers
-        }
-        attempts = tuple(
-            [
-                replace(attempt, stands_in=stands_in, last_resort=True)
-                for attempt in sorted(ranked, key=lambda one: ill[one.key])
-            ]
-        )
-        if attempts:
-            asked = {attempt.endpoint.name for attempt in attempts}
-            rejected = [one for one in considered.rejected if one.endpoint not in asked]
-            return replace(considered, attempts=attempts, rejected=tuple(rejected))
-    return considered
+def _spare(
+    kept_back: Sequence[eligible.KeptBack], considered: Considered, view: View
+) -> tuple[Attempt, ...]:
+    """Those whom only breakers and forecasts of rate limits stand in the way of: to be asked once
+    nobody else is left. An answer may come, a refusal never is one. Who fails least comes first."""
+    offers = [one.offer for one in kept_back]
+    why = {_key(one.offer): one.why.reason for one in kept_back}
+    ill = {_key(offer): (offer.vitals.state == "open", -offer.vitals.success) for offer in offers}
+    ranked = score.rank(offers, considered.task, considered.rule, view.dice)
+    return tuple(
+        [
+            replace(attempt, last_resort=why[attempt.key])
+            for attempt in sorted(ranked, key=lambda one: ill[one.key])
+        ]
+    )
+
+
+def _with_spare(considered: Considered) -> Considered:
+    """Those of last resort behind all others: they are left out no more."""
+    told = {(one.endpoint.name, one.last_resort) for one in considered.spare}
+    return replace(
+        considered,
+        attempts=considered.attempts + considered.spare,
+        rejected=tuple(
+            [one for one in considered.rejected if (one.endpoint, one.reason) not in told]
+        ),
+    )
 
 
 def _key(offer: eligible.Offer) -> tuple[str, str]:

@@ -62,8 +62,6 @@ class Question(Struct, frozen=True):
     """Rules of FITNESS that this request can fail at: most requests ask for nothing special."""
     limits: Terms
     """Rules of LIMITS that a budget or the request sets."""
-    health: Terms
-    """HEALTH, or less for want of anyone who passes it."""
 
 
 class Offer(Struct, frozen=True):
@@ -79,19 +77,22 @@ class Offer(Struct, frozen=True):
     expected_ms: float
 
 
+class KeptBack(Struct, frozen=True):
+    """An offer that nothing but our own caution stands in the way of."""
+
+    offer: Offer
+    why: Rejected
+
+
 def eligible(
-    request: Request,
-    task: Task,
-    endpoints: Iterable[Endpoint],
-    grant: Grant,
-    view: View,
-    desperate: bool = False,
-) -> tuple[list[Offer], list[Rejected]]:
-    """Offers of the granted endpoints in catalogue order, one for each credential that works; when
-    ``desperate``, those too that we keep back of our own accord."""
-    question = _question(request, task, view, DEFINITIVE if desperate else HEALTH)
+    request: Request, task: Task, endpoints: Iterable[Endpoint], grant: Grant, view: View
+) -> tuple[list[Offer], list[Rejected], list[KeptBack]]:
+    """Offers of the granted endpoints in catalogue order, one for each credential that works; who
+    is left out; and those of these, again, that we keep back of our own accord."""
+    question = _question(request, task, view)
     offers: list[Offer] = []
     rejected: list[Rejected] = []
+    kept_back: list[KeptBack] = []
     for endpoint in endpoints:
         if endpoint.name not in grant.endpoints:
             continue
@@ -103,9 +104,12 @@ def eligible(
             refusal = _unwilling(offer, question)
             if refusal is None:
                 offers.append(offer)
-            elif refusal not in rejected:
+                continue
+            if refusal not in rejected:
                 rejected.append(refusal)
-    return offers, rejected
+            if _is_ours(refusal, offer, view):
+                kept_back.append(KeptBack(offer, refusal))
+    return offers, rejected, kept_back
 
 
 def room_needed(request: Request, task: Task) -> int:
@@ -119,7 +123,7 @@ def padded(tokens: int) -> int:
     return tokens + tokens * MARGIN_PERCENT // 100
 
 
-def _question(request: Request, task: Task, view: View, health: Terms) -> Question:
+def _question(request: Request, task: Task, view: View) -> Question:
     asked, wishes = request.max_output_tokens, request.narrowing
     capabilities, modalities = task.needs - MODALITIES, task.needs & MODALITIES
     uncrossable = _uncrossable(request)
@@ -140,7 +144,6 @@ def _question(request: Request, task: Task, view: View, health: Terms) -> Questi
             view.affordable_nano_usd is not None,
             wishes.max_latency_ms is not None,
         ),
-        health=health,
     )
 
 
@@ -307,8 +310,8 @@ HEALTH: Terms = (
     ("health", _health),
 )
 """Rules in the order in which they are asked, by the word in ``Rejected.rule``."""
-DEFINITIVE: Terms = HEALTH[:2]
-"""Where its provider said no itself. Of the rest we only expect that it would."""
+OURS = frozenset({"rate_limit", "health"})
+"""Those by which we may keep back an offer whose provider has not said no."""
 
 
 @cache
@@ -346,11 +349,16 @@ def _unwilling(offer: Offer, question: Question) -> Rejected | None:
     vitals = offer.vitals
     well = vitals.state == "closed" and not vitals.retired
     well = well and vitals.gate_until_s <= question.view.now_s
-    for rule, check in question.limits if well else question.limits + question.health:
+    for rule, check in question.limits if well else question.limits + HEALTH:
         reason = check(offer, question)
         if reason is not None:
             return Rejected(offer.endpoint.name, rule, reason)
     return None
+
+
+def _is_ours(refusal: Rejected, offer: Offer, view: View) -> bool:
+    """Whether we only expect that it would fail: what asks it to wait is asked before."""
+    return refusal.rule in OURS and offer.vitals.asked_until_s <= view.now_s
 
 
 def _offers(endpoint: Endpoint, question: Question) -> list[Offer]:

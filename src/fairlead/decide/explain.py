@@ -34,7 +34,8 @@ class _Candidate(Struct, omit_defaults=True):
     max_output_tokens: int | None = None
     """The cap that a budget forces on its answer."""
     stands_in: bool = False
-    last_resort: bool = False
+    last_resort: str = ""
+    """Why it is to be asked only when all before it have failed."""
 
 
 class _Explained(Struct):

@@ -75,6 +75,8 @@ class Allowance(Struct, frozen=True):
     is left: an answer may come, a refusal never is one."""
     spent: frozenset[tuple[str, str]] = frozenset()
     """Those who had their share of retries."""
+    refusing: frozenset[tuple[str, str]] = frozenset()
+    """Those whose provider has said no since the plan was made: gone, a bad key, a time to wait."""
 
     def counts(self, attempt: Attempt, asked: Iterable[Attempt]) -> bool:
         """Whether one more attempt, after those ``asked``, counts against it."""
@@ -107,20 +109,32 @@ def next_attempt(
     last = tried[-1]
     if not RULES[last.error.failure].elsewhere:
         return None
+    other = who_is_left(plan, tried, allowance)
+    if other is not None and (last.attempt.last_resort or not other.last_resort):
+        return other
+    if streams and was_answering(last.attempt, tried):
+        return last.attempt
+    may_repeat = last.attempt.key not in allowance.spent
+    return last.attempt if may_repeat and _may_repeat(plan, tried, elapsed_s) else other
+
+
+def who_is_left(plan: Plan, tried: Sequence[Tried], allowance: Allowance) -> Attempt | None:
+    """Who of those not asked yet is next; of last resort once nobody else is left. None: nobody."""
     # A successor that nobody asked for by name answers only once the model itself is gone.
     gone = plan.attempts[0].stands_in or any(RULES[one.error.failure].retires for one in tried)
     left = [
         attempt
         for attempt in plan.attempts
         if _is_open(attempt, tried) and (gone or not attempt.stands_in)
+        if attempt.key not in allowance.refusing
         if attempt.key not in allowance.spent or attempt.key not in allowance.ailing
     ]
-    if not left:
-        if streams and was_answering(last.attempt, tried):
-            return last.attempt
-        may_repeat = last.attempt.key not in allowance.spent
-        return last.attempt if may_repeat and _may_repeat(plan, tried, elapsed_s) else None
-    return min(left, key=lambda one: (one.key in allowance.ailing, *_reluctance(one, tried)))
+    ailing = allowance.ailing
+    return min(
+        left,
+        key=lambda one: (bool(one.last_resort), one.key in ailing, *_reluctance(one, tried)),
+        default=None,
+    )
 
 
 def was_answering(attempt: Attempt, tried: Sequence[Tried]) -> bool:
@@ -194,6 +208,8 @@ def _reluctance(attempt: Attempt, tried: Sequence[Tried]) -> tuple[bool, bool, b
 def _may_repeat(plan: Plan, tried: Sequence[Tried], elapsed_s: float) -> bool:
     """Whether the last endpoint may be asked the same once more, for want of another."""
     last = tried[-1]
+    if last.attempt.last_resort and not plan.attempts[0].last_resort:
+        return False
     times = sum(one.attempt.key == last.attempt.key for one in tried)
     if times > RULES[last.error.failure].same_endpoint:
         return False

@@ -22,6 +22,8 @@ class Considered(Struct, frozen=True):
     attempts: tuple[Attempt, ...]
     """In order."""
     rejected: tuple[Rejected, ...]
+    spare: tuple[Attempt, ...] = ()
+    """Those of last resort, until they stand behind the others."""
     plan: Plan | None = None
     """None when no attempt is left."""
     merit: str = ""
@@ -98,7 +100,7 @@ def _merit(considered: Considered, first: Attempt) -> str:
         return "the least bad where nobody is well"
     if first.stands_in:
         return f"successor of {considered.route.name}, which is retired"
-    attempts = tuple([attempt for attempt in attempts if not attempt.stands_in])
+    attempts = tuple([one for one in attempts if not (one.stands_in or one.last_resort)])
     if len(attempts) == 1:
         return "the only candidate left"
     if considered.rule.ordered:
@@ -132,7 +134,10 @@ def _advantage(first: Attempt, best: Attempt) -> str:
 def _resting(considered: Considered, view: View) -> str:
     """Who leaves this request to the first because it is just back from an outage."""
     first, *others = considered.attempts
-    back = next((one.endpoint.name for one in others if one.key in view.shares), None)
+    back = next(
+        (one.endpoint.name for one in others if one.key in view.shares and not one.last_resort),
+        None,
+    )
     if back is None or first.key in view.shares:
         return ""
     return f"; {back} is just back from an outage"

@@ -103,6 +103,8 @@ def is_retry(attempt: Attempt, went: Sequence[Went], allowance: Allowance) -> bo
 
 
 def _is_allowed(attempt: Attempt, went: Sequence[Went], allowance: Allowance) -> bool:
+    if attempt.key in allowance.refusing:
+        return False
     return attempt.key not in allowance.spent or not is_retry(attempt, went, allowance)
 
 
@@ -143,9 +145,9 @@ def _is_open(attempt: Attempt, one: Went, went: Sequence[Went]) -> bool:
     return times <= (1 if one.error and one.error.upstream_code == STALLED else BREAKS)
 
 
-def _reluctance(leg: Leg, went: Sequence[Went]) -> tuple[int, bool, bool]:
-    """Least first: who did not fail, who can say the same, who began. Among equals the plan's order
-    stands (``min`` keeps the first)."""
+def _reluctance(leg: Leg, went: Sequence[Went]) -> tuple[bool, int, bool, bool]:
+    """Least first: who is not of last resort, who did not fail, who can say the same, who began.
+    Among equals the plan's order stands (``min`` keeps the first)."""
     first, name = went[0], leg.attempt.endpoint.name
     failures = sum(
         one.error is not None
@@ -156,6 +158,7 @@ def _reluctance(leg: Leg, went: Sequence[Went]) -> tuple[int, bool, bool]:
     )
     same_model = leg.attempt.endpoint.model.name == first.leg.attempt.endpoint.model.name
     return (
+        bool(leg.attempt.last_resort) and not first.leg.attempt.last_resort,
         failures,
         not (leg.prefill or same_model),
         leg.attempt.key != first.leg.attempt.key,

@@ -10,7 +10,15 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from fairlead.decide.failover import Tried, goes_regardless, is_retry, next_attempt, pause_s
+from fairlead.decide.failover import (
+    Allowance,
+    Tried,
+    goes_regardless,
+    is_retry,
+    next_attempt,
+    pause_s,
+    who_is_left,
+)
 from fairlead.dispatch.errand import Errand
 from fairlead.dispatch.rescue import Rescue
 from fairlead.dispatch.told import SetAside, forgetful, given_up
@@ -18,13 +26,15 @@ from fairlead.dispatch.trial import Sign, Trial, commits
 from fairlead.outside.upstream import Upstream
 from fairlead.state import State
 from fairlead.types.chat import Event, Passed
-from fairlead.types.decision import Attempt
+from fairlead.types.decision import Attempt, Plan
 from fairlead.types.errors import BadRequest, Failure, OverBudget, UpstreamError
 
 MOST_HELD_BYTES = 1 << 20
 """Of what comes before the first content, which waits for it: more is a flood."""
 HELD_EVENT_BYTES = 256
 """What an event without bytes of its own counts for."""
+EARLY_S = 0.01
+"""A timer may fire so much before its time."""
 
 
 class Dispatch:
@@ -102,21 +112,48 @@ class Dispatch:
             return next_attempt(plan, tried, 0.0, answering)
         now_s = monotonic()
         elapsed_s = now_s - errand.arrived_s
-        allowance = self._state.health.allowance([one.key for one in plan.attempts], now_s)
+        allowance = self._allowance(plan, now_s)
         attempt = next_attempt(plan, tried, elapsed_s, answering, allowance, errand.request.stream)
         if attempt is None:
             return None
+        self._turns_to(attempt, errand, tried, allowance, now_s)
+        wait_s = pause_s(attempt, tried, self._dice())
+        if wait_s <= 0:
+            return attempt
+        if elapsed_s + wait_s < plan.deadline_s:
+            await asyncio.sleep(wait_s)
+            now_s = monotonic()
+            if self._may_repeat(attempt, errand, now_s):
+                return attempt
+            allowance = self._allowance(plan, now_s)
+        other = who_is_left(plan, tried, allowance)
+        if other is not None:
+            self._turns_to(other, errand, tried, allowance, now_s)
+        return other
+
+    def _may_repeat(self, attempt: Attempt, errand: Errand, now_s: float) -> bool:
+        """Where others found out meanwhile, what it said to this one stands."""
+        health = self._state.health
+        if health.refuses(attempt.key, now_s + EARLY_S):
+            return False
+        regardless = attempt.last_resort or errand.regardless
+        return bool(regardless) or not health.keeps_out(attempt.key, now_s)
+
+    def _allowance(self, plan: Plan, now_s: float) -> Allowance:
+        return self._state.health.allowance([one.key for one in plan.attempts], now_s)
+
+    def _turns_to(
+        self,
+        attempt: Attempt,
+        errand: Errand,
+        tried: list[Tried],
+        allowance: Allowance,
+        now_s: float,
+    ) -> None:
+        """It is about to be asked, after somebody failed."""
         if is_retry(attempt, tried, allowance):
             self._state.health.retrying(attempt.key, now_s)
         errand.regardless = goes_regardless(attempt, tried, allowance)
-        if (wait_s := pause_s(attempt, tried, self._dice())) > 0:
-            if elapsed_s + wait_s >= plan.deadline_s:
-                return None
-            await asyncio.sleep(wait_s)
-            regardless = attempt.last_resort or errand.regardless
-            if self._state.health.keeps_out(attempt.key, monotonic()) and not regardless:
-                return None  # others found out meanwhile; what it said to this one stands
-        return attempt
 
 
 def _held(so_far_bytes: int, event: Event) -> int:

@@ -131,6 +131,8 @@ class Rescue:
             if elapsed_s + wait_s >= plan.deadline_s:
                 return None
             await asyncio.sleep(wait_s)
+            if self._health.refuses(leg.attempt.key, monotonic()):
+                return await self._next()  # it said so to somebody else meanwhile
         return leg
 
     def _room(self) -> int:

@@ -4,7 +4,7 @@ What a failure leads to is data in ``decide.failover``; here is only for how lon
 random: both are passed in.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -208,7 +208,7 @@ class Health:
         record = self._records.get(key)
         return record is not None and record.breaker.state(now_s) == "open"
 
-    def allowance(self, keys: Iterable[Key], now_s: float) -> Allowance:
+    def allowance(self, keys: Sequence[Key], now_s: float) -> Allowance:
         """What these may be asked beyond a request's first attempt."""
         known = [(key, self._records[key]) for key in keys if key in self._records]
         return Allowance(
@@ -216,7 +216,14 @@ class Health:
             frozenset(
                 [key for key, of in known if of.retries.are_spent(of.breaker.asked(now_s), now_s)]
             ),
+            frozenset([key for key in keys if self.refuses(key, now_s)]),
         )
+
+    def refuses(self, key: Key, now_s: float) -> bool:
+        """Whether its provider said no: gone, a bad key, a time to wait."""
+        record = self._records.get(key)
+        waits = record is not None and now_s < record.gate_until_s
+        return waits or self._is_retired(key, now_s)
 
     def retrying(self, key: Key, now_s: float) -> None:
         """An attempt that counts against the allowance is about to be made."""
@@ -367,9 +374,12 @@ class Health:
         for key, record in self._records.items():
             self._touch(key, record, now_s)
 
-    def _vitals_of(self, key: Key, now_s: float) -> Vitals:
+    def _is_retired(self, key: Key, now_s: float) -> bool:
         retirement = self._retired.get(key[0])
-        retired = retirement is not None and now_s < retirement.until_s
+        return retirement is not None and now_s < retirement.until_s
+
+    def _vitals_of(self, key: Key, now_s: float) -> Vitals:
+        retired = self._is_retired(key, now_s)
         record = self._records.get(key)
         if record is None:
             return Vitals(retired=retired)

@@ -144,9 +144,9 @@ class Attempt(Struct, frozen=True):
     stands_in: bool = False
     """It serves the declared successor of the model that was asked for by name: to be asked only
     once that one is gone."""
-    last_resort: bool = False
-    """Its breaker is open or its rate limit used up, and nobody is better off: it is asked all the
-    same."""
+    last_resort: str = ""
+    """Why we would not ask it: its breaker is open, or its rate limit used up. It is asked all the
+    same once nobody better off is left."""
 
     @property
     def key(self) -> tuple[str, str]:
