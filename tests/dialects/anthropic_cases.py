@@ -1,79 +1,29 @@
-"""Golden files of this dialect, and what its tests share: among it a checker of a stream's form."""
+"""What the tests of this dialect share: among it a checker of a stream's form."""
 
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from dialects import cases
+from dialects.cases import PLAIN, Golden, fed
 from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
-from fairlead.dialects.dialect import Reply
 from fairlead.dialects.sse import Frames
-from fairlead.types.catalog import Capability, Endpoint, Model
+from fairlead.types.catalog import Capability, Endpoint
 from fairlead.types.chat import (
     NOTHING,
-    Begin,
-    End,
     Event,
-    Passed,
-    ReasoningDelta,
     Request,
-    TextDelta,
-    ToolCallDelta,
 )
 from fairlead.types.errors import UpstreamError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "anthropic_messages"
-EVENTS: dict[str, type[Event]] = {
-    kind.__name__: kind for kind in (Begin, End, Passed, ReasoningDelta, TextDelta, ToolCallDelta)
-}
-REPLY = Reply("r1", 1_790_000_000, "small-model")
+GOLDEN = Golden("anthropic_messages")
 JSON = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
 NEWER = {"anthropic-version": "2026-10-21"}
 
 
-def golden(kind: str) -> list[str]:
-    return sorted(path.name for path in GOLDEN.iterdir() if path.name.startswith(kind))
-
-
-def wire(case: str) -> bytes:
-    """A stream, or a JSON document."""
-    stream = GOLDEN / case / "wire.sse"
-    return stream.read_bytes() if stream.exists() else (GOLDEN / case / "wire.json").read_bytes()
-
-
-def neutral(case: str) -> Any:
-    return msgspec.json.decode((GOLDEN / case / "neutral.json").read_bytes())
-
-
-def events_of(case: str) -> list[Event]:
-    unsaid = {"index": 0, "usage": None}
-    return [
-        msgspec.convert({**unsaid, **value}, EVENTS[kind])
-        for kind, value in neutral(case)["events"]
-    ]
-
-
-def request_as_data(request: Request) -> Any:
-    """What a request says, without the bytes it said it in and without what it leaves unsaid."""
-    silent, said = (
-        msgspec.json.decode(msgspec.json.encode(told)) for told in (Request("", "", b""), request)
-    )
-    return {name: said[name] for name in said if said[name] != silent[name] and name != "body"}
-
-
-def endpoint(*can: Capability, model: str = "upstream-model", **facts: Any) -> Endpoint:
-    return Endpoint(
-        name=f"vendor/{model}",
-        provider="vendor",
-        model=Model(
-            model, can=frozenset(can or ("system", "stream", "sampling", "tools")), **facts
-        ),
-        upstream_model=model,
-        dialect="anthropic_messages",
-        base_url="http://127.0.0.1/v1",
-    )
+def endpoint(*can: Capability, **facts: Any) -> Endpoint:
+    return cases.endpoint("anthropic_messages", can or PLAIN, **facts)
 
 
 def asked(**fields: Any) -> Request:
@@ -101,13 +51,10 @@ def decoded_until_error(
     answer: bytes, *, request: Request, relay: bool = False, cuts: Iterable[int] = ()
 ) -> tuple[list[Event], UpstreamError | None]:
     """The same, with what came before the error."""
-    decoder = ANTHROPIC_MESSAGES.decoder(request, relay)
-    edges = [0, *sorted(cut % (len(answer) + 1) for cut in cuts), len(answer)]
     events: list[Event] = []
     try:
-        for start, end in pairwise(edges):
-            events += decoder.feed(answer[start:end])
-        events += decoder.close()
+        for event in fed(ANTHROPIC_MESSAGES.decoder(request, relay), answer, cuts):
+            events.append(event)
     except UpstreamError as error:
         return events, error
     return events, None

@@ -12,10 +12,12 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import TypeAdapter
 
+from dialects import cases
+from dialects.cases import REPLY
 from fairlead.dialects import DIALECTS
-from fairlead.dialects.dialect import Rendered, Reply
+from fairlead.dialects.dialect import Rendered
 from fairlead.dialects.sse import Frames
-from fairlead.types.catalog import Capability, Endpoint, Model
+from fairlead.types.catalog import Capability, Endpoint
 from fairlead.types.chat import Request
 from servers.canned import Canned
 
@@ -23,12 +25,10 @@ OPENAI, ANTHROPIC = "openai_chat", "anthropic_messages"
 SPOKEN = (OPENAI, ANTHROPIC)
 PAIRS = [(caller, provider) for caller in SPOKEN for provider in SPOKEN]
 CROSSED = [(caller, provider) for caller, provider in PAIRS if caller != provider]
-REPLY = Reply("r1", 1_790_000_000, "small-model")
 
 OLDER: tuple[Capability, ...] = ("system", "stream", "tools", "reasoning", "sampling")
 """A model that takes temperature, and thinks within a budget if it is Anthropic's."""
 NEWER: tuple[Capability, ...] = ("system", "stream", "tools", "reasoning")
-PLAIN: tuple[Capability, ...] = ("system", "stream", "tools", "sampling")
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -39,14 +39,7 @@ def pair_id(pair: tuple[str, str]) -> str:
 
 
 def endpoint(dialect: str, can: Iterable[Capability] = OLDER, **facts: Any) -> Endpoint:
-    return Endpoint(
-        name="vendor/upstream-model",
-        provider="vendor",
-        model=Model("small-model", can=frozenset(can), **facts),
-        upstream_model="upstream-model",
-        dialect=dialect,
-        base_url="http://127.0.0.1/v1",
-    )
+    return cases.endpoint(dialect, can, **facts)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dialects.anthropic_cases import (
     CLOSE,
     ERROR,
+    GOLDEN,
     HI,
     LAST,
     PING,
@@ -26,14 +27,10 @@ from dialects.anthropic_cases import (
     decoded,
     decoded_until_error,
     delta,
-    events_of,
     frame,
-    golden,
-    neutral,
     opened,
     started,
     stopped,
-    wire,
 )
 from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from fairlead.dialects.wire import safe_tool_name
@@ -66,50 +63,29 @@ def failure_of(
     return caught.value
 
 
-# Golden answers.
-
-
-@pytest.mark.parametrize("case", golden("answer"))
-def test_golden_answers(case: str) -> None:
-    assert decoded(wire(case), request=WHOLE) == events_of(case)
-
-
-@pytest.mark.parametrize("case", golden("stream"))
-def test_golden_streams_whole_and_byte_by_byte(case: str) -> None:
-    stream = wire(case)
-
-    assert decoded(stream, request=STREAM) == events_of(case)
-    assert decoded(stream, request=STREAM, cuts=range(len(stream))) == events_of(case)
-
-
-@given(case=st.sampled_from(golden("stream")), cuts=cuts)
-def test_however_it_is_cut_the_events_are_the_same(case: str, cuts: list[int]) -> None:
-    assert decoded(wire(case), request=STREAM, cuts=cuts) == events_of(case)
-
-
 @pytest.mark.parametrize("ends", [b"\r\n", b"\r"])
-@pytest.mark.parametrize("case", golden("stream"))
+@pytest.mark.parametrize("case", GOLDEN.cases("stream"))
 def test_however_its_lines_end(case: str, ends: bytes) -> None:
-    assert decoded(wire(case).replace(b"\n", ends), request=STREAM) == events_of(case)
+    assert decoded(GOLDEN.wire(case).replace(b"\n", ends), request=STREAM) == GOLDEN.events(case)
 
 
 @MODES
-@pytest.mark.parametrize("case", golden("broken"))
+@pytest.mark.parametrize("case", GOLDEN.cases("broken"))
 def test_golden_streams_that_break(case: str, relay: bool) -> None:
-    stream = wire(case)
+    stream = GOLDEN.wire(case)
     events, error = decoded_until_error(
         stream, request=STREAM, relay=relay, cuts=range(len(stream))
     )
 
     assert error is not None
     assert (error.failure.value, error.message) == (
-        neutral(case)["failure"],
-        neutral(case)["message"],
+        GOLDEN.neutral(case)["failure"],
+        GOLDEN.neutral(case)["message"],
     )
     if relay:
         assert stream.startswith(bytes_of(events))
     else:
-        assert events == events_of(case)
+        assert events == GOLDEN.events(case)
 
 
 # Relayed.
@@ -126,22 +102,22 @@ def relayed_end(expected: Event, end: Event) -> End:
     return End(expected.reason, expected.usage, expected.stop_sequence, end.data)
 
 
-@given(case=st.sampled_from(golden("stream")), cuts=cuts)
+@given(case=st.sampled_from(GOLDEN.cases("stream")), cuts=cuts)
 def test_a_relayed_stream_keeps_its_bytes(case: str, cuts: list[int]) -> None:
-    events = decoded(wire(case), request=STREAM, relay=True, cuts=cuts)
+    events = decoded(GOLDEN.wire(case), request=STREAM, relay=True, cuts=cuts)
 
-    assert bytes_of(events) == wire(case)
-    assert events[-1] == relayed_end(events_of(case)[-1], events[-1])
+    assert bytes_of(events) == GOLDEN.wire(case)
+    assert events[-1] == relayed_end(GOLDEN.events(case)[-1], events[-1])
     assert isinstance(events[-1], End)
     assert events[-1].data == LAST, "the terminal waits for the account"
 
 
-@pytest.mark.parametrize("case", golden("answer"))
+@pytest.mark.parametrize("case", GOLDEN.cases("answer"))
 def test_a_relayed_answer_keeps_its_bytes(case: str) -> None:
-    (end,) = decoded(wire(case), request=WHOLE, relay=True, cuts=[100])
+    (end,) = decoded(GOLDEN.wire(case), request=WHOLE, relay=True, cuts=[100])
 
-    assert end == relayed_end(events_of(case)[-1], end)
-    assert bytes_of([end]) == wire(case)
+    assert end == relayed_end(GOLDEN.events(case)[-1], end)
+    assert bytes_of([end]) == GOLDEN.wire(case)
 
 
 odd_frames = st.lists(
@@ -273,7 +249,7 @@ def test_without_one_it_is_broken(stream: list[bytes], relay: bool, at: Sequence
 @MODES
 def test_half_a_call_is_never_presented_as_whole(relay: bool) -> None:
     """Whatever was cut off before the reason why it ends, no End follows."""
-    stream = wire("stream_tools")
+    stream = GOLDEN.wire("stream_tools")
     told = stream.index(b"event: message_stop")
     for cut in range(stream.index(b"tool_use"), told - 1, 13):
         assert failure_of(stream[:cut], relay=relay).failure is Failure.STREAM_BROKEN
@@ -282,7 +258,7 @@ def test_half_a_call_is_never_presented_as_whole(relay: bool) -> None:
 @MODES
 @pytest.mark.parametrize("case", ["stream_text", "stream_tools"])
 def test_once_its_reason_is_told_only_the_terminal_is_missing(case: str, relay: bool) -> None:
-    stream = wire(case)
+    stream = GOLDEN.wire(case)
     told = stream.index(b"event: message_stop")
     whole = decoded(stream, request=STREAM, relay=relay)
     for cut in range(told, len(stream)):

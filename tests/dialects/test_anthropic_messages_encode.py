@@ -9,17 +9,8 @@ from anthropic.lib.streaming._messages import accumulate_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialects.anthropic_cases import (
-    REPLY,
-    STREAM,
-    WHOLE,
-    decoded,
-    events_of,
-    frame,
-    golden,
-    message_of,
-    wire,
-)
+from dialects.anthropic_cases import GOLDEN, STREAM, WHOLE, decoded, frame, message_of
+from dialects.cases import REPLY
 from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from fairlead.dialects.anthropic_messages_wire import UNSIGNED
 from fairlead.dialects.sse import Frames
@@ -126,9 +117,9 @@ def test_the_frames_of_a_stream() -> None:
     )
 
 
-@pytest.mark.parametrize("case", golden("stream"))
+@pytest.mark.parametrize("case", GOLDEN.cases("stream"))
 def test_golden_streams_come_out_as_they_went_in(case: str) -> None:
-    before, after = message_of(wire(case)), message_of(stream_of(*events_of(case)))
+    before, after = message_of(GOLDEN.wire(case)), message_of(stream_of(*GOLDEN.events(case)))
 
     for name in ("content", "stop_reason", "stop_sequence"):
         assert after[name] == before[name]
@@ -136,9 +127,9 @@ def test_golden_streams_come_out_as_they_went_in(case: str) -> None:
         assert after["usage"][name] == before["usage"][name]
 
 
-@pytest.mark.parametrize("case", golden("answer"))
+@pytest.mark.parametrize("case", GOLDEN.cases("answer"))
 def test_golden_answers_come_out_as_they_went_in(case: str) -> None:
-    before, after = msgspec.json.decode(wire(case)), both(*events_of(case))
+    before, after = msgspec.json.decode(GOLDEN.wire(case)), both(*GOLDEN.events(case))
 
     for name in ("content", "stop_reason", "stop_sequence"):
         assert after[name] == before[name]

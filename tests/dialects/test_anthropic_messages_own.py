@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dialects.anthropic_cases import JSON, endpoint, golden, neutral, own, wire
+from dialects.anthropic_cases import GOLDEN, JSON, endpoint, own
 from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from fairlead.dialects.anthropic_messages_wire import UNSIGNED
 from fairlead.types.chat import Narrowing, Request
@@ -21,9 +21,9 @@ def turn(role: str, *blocks: Any) -> dict[str, Any]:
     return {"role": role, "content": list(blocks)}
 
 
-@pytest.mark.parametrize("case", golden("request"))
+@pytest.mark.parametrize("case", GOLDEN.cases("request"))
 def test_nothing_to_change_gives_the_same_bytes(case: str) -> None:
-    request = own(wire(case), neutral(case).get("headers", {}))
+    request = own(GOLDEN.wire(case), GOLDEN.neutral(case).get("headers", {}))
     request = msgspec.structs.replace(request, narrowing=Narrowing())
     rendered = ANTHROPIC_MESSAGES.render_request(request, endpoint(model=request.model), None)
 
@@ -34,7 +34,7 @@ def test_nothing_to_change_gives_the_same_bytes(case: str) -> None:
 
 def test_the_callers_version_and_betas_go_on() -> None:
     headers = {"anthropic-version": "2026-10-21", "anthropic-beta": "a,b"}
-    request = own(wire("request_text"), headers)
+    request = own(GOLDEN.wire("request_text"), headers)
 
     assert ANTHROPIC_MESSAGES.render_request(request, PLAIN, None).headers == {**JSON, **headers}
 

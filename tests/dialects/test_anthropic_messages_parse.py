@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dialects.anthropic_cases import NEWER, golden, neutral, request_as_data, wire
+from dialects.anthropic_cases import GOLDEN, NEWER
+from dialects.cases import request_as_data
 from fairlead.dialects.anthropic_messages import ANTHROPIC_COUNT, ANTHROPIC_MESSAGES
 from fairlead.types.chat import (
     Foreign,
@@ -30,13 +31,13 @@ def parse(headers: Any = OLDER, **fields: Any) -> Any:
     return ANTHROPIC_MESSAGES.parse_request(msgspec.json.encode(body), headers)
 
 
-@pytest.mark.parametrize("case", golden("request"))
+@pytest.mark.parametrize("case", GOLDEN.cases("request"))
 def test_golden(case: str) -> None:
-    headers = neutral(case).get("headers", {})
-    request = ANTHROPIC_MESSAGES.parse_request(wire(case), headers)
+    headers = GOLDEN.neutral(case).get("headers", {})
+    request = ANTHROPIC_MESSAGES.parse_request(GOLDEN.wire(case), headers)
 
-    assert request_as_data(request) == neutral(case)
-    assert request.body == wire(case)
+    assert request_as_data(request) == GOLDEN.neutral(case)
+    assert request.body == GOLDEN.wire(case)
 
 
 def block(role: str = "user", **fields: Any) -> dict[str, Any]:

@@ -263,9 +263,6 @@ def effort(name: str | None = None, **more: Any) -> dict[str, Any]:
     return said | ({"output_config": {"effort": name}} if name else {})
 
 
-NO_SAMPLING = ("thinking", "temperature")
-
-
 @pytest.mark.parametrize(
     ("thinking", "budgeted", "adaptive"),
     [

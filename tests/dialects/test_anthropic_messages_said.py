@@ -2,16 +2,8 @@
 
 import pytest
 
-from dialects.anthropic_cases import (
-    REPLY,
-    STREAM,
-    delta,
-    frame,
-    message_of,
-    opened,
-    started,
-    stopped,
-)
+from dialects.anthropic_cases import STREAM, delta, frame, message_of, opened, started, stopped
+from dialects.cases import REPLY
 from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from fairlead.dialects.dialect import Said
 from fairlead.types.chat import End, Event, Resumed, TextDelta, ToolCallDelta, Usage

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialects.crossings import ANTHROPIC, NEWER, OLDER, OPENAI, PLAIN, ask, endpoint
+from dialects.cases import PLAIN
+from dialects.crossings import ANTHROPIC, NEWER, OLDER, OPENAI, ask, endpoint
 from fairlead.types.errors import BadRequest
 
 # A request is built of optional members. Where a text stands in it, ``WORD`` stands here; each

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from dialects.cases import PLAIN
 from dialects.crossings import (
     ANTHROPIC,
     CROSSED,
@@ -14,7 +15,6 @@ from dialects.crossings import (
     NEWER,
     OPENAI,
     PAIRS,
-    PLAIN,
     SPOKEN,
     ask,
     endpoint,

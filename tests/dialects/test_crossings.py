@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from dialects.cases import REPLY
 from dialects.crossings import (
     ANTHROPIC,
     CROSSED,
     NEWER,
     OPENAI,
     PAIRS,
-    REPLY,
     Asked,
     Told,
     ask,

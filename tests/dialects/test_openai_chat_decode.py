@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dialects.openai_cases import (
     DONE,
+    GOLDEN,
     STREAM,
     USAGE,
     WHOLE,
@@ -16,12 +17,9 @@ from dialects.openai_cases import (
     chunk,
     completion,
     decoded,
-    events_of,
     frame,
-    golden,
     told,
     usage_chunk,
-    wire,
 )
 from fairlead.dialects.openai_chat import OPENAI_CHAT
 from fairlead.types.chat import (
@@ -52,27 +50,6 @@ def failure_of(
     return caught.value
 
 
-# Golden answers.
-
-
-@pytest.mark.parametrize("case", golden("answer"))
-def test_golden_answers(case: str) -> None:
-    assert decoded(wire(case), request=WHOLE) == events_of(case)
-
-
-@pytest.mark.parametrize("case", golden("stream"))
-def test_golden_streams_whole_and_byte_by_byte(case: str) -> None:
-    stream = wire(case)
-
-    assert decoded(stream, request=STREAM) == events_of(case)
-    assert decoded(stream, request=STREAM, cuts=range(len(stream))) == events_of(case)
-
-
-@given(case=st.sampled_from(golden("stream")), cuts=cuts)
-def test_however_it_is_cut_the_events_are_the_same(case: str, cuts: list[int]) -> None:
-    assert decoded(wire(case), request=STREAM, cuts=cuts) == events_of(case)
-
-
 # Relayed.
 
 
@@ -80,12 +57,12 @@ def bytes_of(events: list[Event]) -> bytes:
     return b"".join(event.data for event in events if isinstance(event, Passed | End))
 
 
-@given(case=st.sampled_from(golden("stream")), cuts=cuts)
+@given(case=st.sampled_from(GOLDEN.cases("stream")), cuts=cuts)
 def test_a_relayed_stream_keeps_its_bytes(case: str, cuts: list[int]) -> None:
-    events = decoded(wire(case), request=STREAM, relay=True, cuts=cuts)
+    events = decoded(GOLDEN.wire(case), request=STREAM, relay=True, cuts=cuts)
 
-    assert bytes_of(events) == wire(case) + (DONE if case == "stream_without_done" else b"")
-    assert events[-1] == _relayed_end(events_of(case)[-1], events[-1])
+    assert bytes_of(events) == GOLDEN.wire(case) + (DONE if case == "stream_without_done" else b"")
+    assert events[-1] == _relayed_end(GOLDEN.events(case)[-1], events[-1])
 
 
 def _relayed_end(expected: Event, end: Event) -> End:
@@ -95,12 +72,12 @@ def _relayed_end(expected: Event, end: Event) -> End:
     return End(expected.reason, expected.usage, data=end.data)
 
 
-@pytest.mark.parametrize("case", golden("answer"))
+@pytest.mark.parametrize("case", GOLDEN.cases("answer"))
 def test_a_relayed_answer_keeps_its_bytes(case: str) -> None:
-    (end,) = decoded(wire(case), request=WHOLE, relay=True, cuts=[100])
+    (end,) = decoded(GOLDEN.wire(case), request=WHOLE, relay=True, cuts=[100])
 
-    assert end == _relayed_end(events_of(case)[-1], end)
-    assert bytes_of([end]) == wire(case)
+    assert end == _relayed_end(GOLDEN.events(case)[-1], end)
+    assert bytes_of([end]) == GOLDEN.wire(case)
 
 
 odd_frames = st.lists(
@@ -260,7 +237,7 @@ def test_without_one_it_is_broken(stream: list[bytes], relay: bool, at: Sequence
 
 def test_half_a_call_is_never_presented_as_whole() -> None:
     """Whatever was cut off, no End follows."""
-    stream = wire("stream_tools")
+    stream = GOLDEN.wire("stream_tools")
     finish = stream.index(b'"finish_reason":"tool_calls"')
     for cut in range(stream.index(b"tool_calls"), finish, 7):
         assert failure_of(stream[:cut], relay=False).failure is Failure.STREAM_BROKEN

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from dialects.openai_cases import DONE, REPLY, STREAM, WHOLE, asked, decoded
+from dialects.cases import REPLY
+from dialects.openai_cases import DONE, STREAM, WHOLE, asked, decoded
 from fairlead.dialects.openai_chat import OPENAI_CHAT
 from fairlead.dialects.sse import Frames
 from fairlead.types.chat import (

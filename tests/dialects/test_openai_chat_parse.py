@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dialects.openai_cases import golden, neutral, request_as_data, wire
+from dialects.cases import request_as_data
+from dialects.openai_cases import GOLDEN
 from fairlead.dialects.openai_chat import OPENAI_CHAT
 from fairlead.types.chat import Foreign, Message, Text, Tool, ToolCall
 from fairlead.types.errors import BadRequest
@@ -18,12 +19,12 @@ def parse(**fields: Any) -> Any:
     return OPENAI_CHAT.parse_request(msgspec.json.encode(body), {})
 
 
-@pytest.mark.parametrize("case", golden("request"))
+@pytest.mark.parametrize("case", GOLDEN.cases("request"))
 def test_golden(case: str) -> None:
-    request = OPENAI_CHAT.parse_request(wire(case), {})
+    request = OPENAI_CHAT.parse_request(GOLDEN.wire(case), {})
 
-    assert request_as_data(request) == neutral(case)
-    assert request.body == wire(case)
+    assert request_as_data(request) == GOLDEN.neutral(case)
+    assert request.body == GOLDEN.wire(case)
 
 
 def part(**fields: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialects.openai_cases import asked, endpoint, golden, wire
+from dialects.openai_cases import GOLDEN, asked, endpoint
 from fairlead.dialects.openai_chat import OPENAI_CHAT
 from fairlead.dialects.wire import safe_tool_name
 from fairlead.types.chat import (
@@ -48,9 +48,9 @@ def own(body: bytes) -> Request:
     return OPENAI_CHAT.parse_request(body, {})
 
 
-@pytest.mark.parametrize("case", golden("request"))
+@pytest.mark.parametrize("case", GOLDEN.cases("request"))
 def test_nothing_to_change_gives_the_same_bytes(case: str) -> None:
-    request = msgspec.structs.replace(own(wire(case)), narrowing=Narrowing())
+    request = msgspec.structs.replace(own(GOLDEN.wire(case)), narrowing=Narrowing())
     rendered = OPENAI_CHAT.render_request(request, endpoint(model=request.model), None)
 
     assert rendered.path == "/chat/completions"
@@ -407,7 +407,7 @@ def test_what_is_written_is_read_back(request: Request) -> None:
 
 @pytest.mark.parametrize("case", ["request_text", "request_settings", "request_agent"])
 def test_golden_conversations_survive_a_crossing(case: str) -> None:
-    before = own(wire(case))
+    before = own(GOLDEN.wire(case))
     foreign = msgspec.structs.replace(before, dialect="other")
     after = own(OPENAI_CHAT.render_request(foreign, REASONING, None).body)
 

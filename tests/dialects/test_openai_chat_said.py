@@ -2,7 +2,8 @@
 
 import pytest
 
-from dialects.openai_cases import DONE, REPLY, STREAM, chunk, frame, told
+from dialects.cases import REPLY
+from dialects.openai_cases import DONE, STREAM, chunk, frame, told
 from fairlead.dialects.dialect import Said
 from fairlead.dialects.openai_chat import OPENAI_CHAT
 from fairlead.types.chat import End, Resumed, TextDelta, ToolCallDelta, Usage

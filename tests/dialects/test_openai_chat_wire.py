@@ -4,15 +4,7 @@ from typing import Any
 
 import pytest
 
-from dialects.openai_cases import (
-    STREAM,
-    USAGE,
-    WHOLE,
-    chunk,
-    completion,
-    told,
-    usage_chunk,
-)
+from dialects.openai_cases import STREAM, USAGE, WHOLE, chunk, completion, told, usage_chunk
 from fairlead.dialects.openai_chat_wire import usage_object, usage_of
 from fairlead.types.chat import End, Usage
 

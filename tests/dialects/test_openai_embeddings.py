@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dialects.openai_cases import REPLY, endpoint
+from dialects.cases import REPLY
+from dialects.openai_cases import endpoint
 from fairlead.dialects.openai_embeddings import OPENAI_EMBEDDINGS
 from fairlead.types.chat import End, Event, Request, Usage
 from fairlead.types.errors import BadRequest, Failure, OverBudget, UpstreamError

@@ -45,7 +45,6 @@ CASES: list[tuple[GatewayError, tuple[str, str], dict[str, Any]]] = [
         {"code": "overloaded", "should_retry": True},
     ),
 ]
-STREAMED = ("openai_chat", "anthropic_messages")
 
 
 def told(dialect: str, error: GatewayError) -> Any:
@@ -54,7 +53,7 @@ def told(dialect: str, error: GatewayError) -> Any:
     named = b"event: error\n" if dialect == "anthropic_messages" else b""
     assert frame.startswith(named + b"data: ")
     assert frame.endswith(b"}\n\n")
-    assert frame.count(b"\n") == 3 if named else 2
+    assert frame.count(b"\n") == (3 if named else 2)
     return msgspec.json.decode(frame.removeprefix(named + b"data: "))
 
 
