@@ -120,13 +120,6 @@ def by_vendor(openai: Play, anthropic: Play) -> Play:
     return play
 
 
-def by_form(streamed: Play, whole: Play) -> Play:
-    def play(vendor: Vendor, is_streamed: bool) -> Answer:
-        return (streamed if is_streamed else whole)(vendor, is_streamed)
-
-    return play
-
-
 def echoing(status: int, type: str, how: str) -> Play:
     """An error that repeats what it was sent: ``{key}``, ``{ends}`` of the key, ``{prompt}``."""
 

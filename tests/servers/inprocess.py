@@ -42,8 +42,6 @@ RATES = Rates(input=1_000_000, output=5_000_000, cached_read=100_000)
 QUICK = Timeouts(connect_s=0.2, first_token_s=0.15, stall_s=0.1)
 LIST = "list"
 """The route that asks every endpoint in the order in which the test names them."""
-EARLIER_S = 1000.0
-"""Attempts told of by ``Served.failed`` may lie so far back."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def compile_rows(
 
 
 def entry(name: str, prices: object, **facts: object) -> dict[str, object]:
-    return {"id": name, "context_window": None, "deprecated": None, "prices": prices} | facts
+    return {"id": name, "context_window": None, "prices": prices} | facts
 
 
 def only(found: Merged, kind: str = "openai") -> Model:

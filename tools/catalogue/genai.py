@@ -90,7 +90,6 @@ def _row(kind: str, entry: Mapping[str, object], source: str, rounding: Rounding
         ),
         says_free=told == {},
         beyond_tokens=any(BEYOND_TOKENS & terms.keys() for _, terms in stretches),
-        deprecated=entry["deprecated"] is True,
         dated=len(prices) > 1,
     )
 

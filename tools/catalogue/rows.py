@@ -45,7 +45,6 @@ class Row(Struct, frozen=True):
     beyond_tokens: bool = False
     """Something besides tokens is charged for each request, so that tokens alone mislead."""
     retires: str = ""
-    deprecated: bool = False
     dated: bool = False
     """Its prices carry dates, so that somebody looked after them."""
 
