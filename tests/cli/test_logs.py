@@ -283,7 +283,8 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.database.write_bytes(b"not a database at all, but text\n" * 100)
 
-    assert run(folder) == (1, "the records cannot be used: file is not a database\n")
+    told = f"the records cannot be used: {folder.database}: file is not a database\n"
+    assert run(folder) == (1, told)
 
 
 def test_every_outcome_can_be_asked_for() -> None:

@@ -69,10 +69,14 @@ def test_a_second_open_changes_nothing(path: Path) -> None:
 @pytest.mark.parametrize(
     ("known", "complaint"),
     [
-        pytest.param((), "schema 1, made by a newer version", id="a newer database"),
+        pytest.param(
+            (),
+            "schema 1, made by a newer version of Fairlead; this one knows 0 ",
+            id="a newer database",
+        ),
         pytest.param(
             (Migration(1, "ledger", ("SELECT 1",)),),
-            "schema step 1 of the database is not the one known here",
+            "step 1 of its schema is not the one known here",
             id="an edited step",
         ),
     ],
@@ -85,6 +89,15 @@ def test_a_foreign_schema_is_refused(
 
         with pytest.raises(OurError, match=complaint):
             database.migrate(db, known)
+
+
+def test_what_is_refused_is_named(path: Path) -> None:
+    Store(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO migrations VALUES (99, 'later', '')")
+
+    with pytest.raises(OurError, match=f"^{path}: it has schema 99"):
+        Store(path)
 
 
 def test_a_failing_step_leaves_no_trace() -> None:

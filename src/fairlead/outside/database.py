@@ -36,10 +36,15 @@ def create(path: Path) -> None:
     # SQLite gives its -wal and -shm files the mode of the database.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     path.chmod(0o600)
-    with closing(connect(path)) as connection:
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file only
-        connection.execute("PRAGMA journal_mode = WAL")
-        migrate(connection, MIGRATIONS)
+    try:
+        with closing(connect(path)) as connection:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file only
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrate(connection, MIGRATIONS)
+    except sqlite3.Error as error:
+        raise OurError(f"the records cannot be used: {path}: {error}") from error
+    except OurError as error:
+        raise OurError(f"{path}: {error.message}") from error
 
 
 def _make_folder(path: Path) -> None:
@@ -81,7 +86,11 @@ def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...]) -
         query = "SELECT number, checksum FROM migrations ORDER BY number"
         applied = dict(connection.execute(query).fetchall())
         if unknown := applied.keys() - {migration.number for migration in migrations}:
-            raise OurError(f"the database has schema {max(unknown)}, made by a newer version")
+            newest = max((migration.number for migration in migrations), default=0)
+            raise OurError(
+                f"it has schema {max(unknown)}, made by a newer version of Fairlead; this one knows"
+                f" {newest} and leaves it alone: run the newer one, or --data takes another folder"
+            )
         for migration in migrations:
             _apply(connection, migration, applied.get(migration.number))
         connection.execute("COMMIT")
@@ -94,7 +103,7 @@ def _apply(connection: sqlite3.Connection, migration: Migration, applied: str | 
     if applied == migration.checksum:
         return
     if applied is not None:
-        raise OurError(f"schema step {migration.number} of the database is not the one known here")
+        raise OurError(f"step {migration.number} of its schema is not the one known here")
     for statement in migration.statements:
         connection.execute(statement)
     row = (migration.number, migration.name, migration.checksum)
