@@ -7,9 +7,10 @@ import asyncio
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -173,10 +174,13 @@ async def test_a_connection_that_died_while_idle_is_replaced(
 # TLS --------------------------------------------------------------------------------------------
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates")
-on_both_loops = pytest.mark.parametrize(
-    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
-)
-NewLoop = Callable[[], asyncio.AbstractEventLoop]
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner.run
 
 
 @pytest.fixture
@@ -197,6 +201,12 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    return certificate
+
+
 @asynccontextmanager
 async def secured(certificate: Path) -> AsyncIterator[tuple[HttpUpstream, Scripted]]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -209,32 +219,21 @@ async def secured(certificate: Path) -> AsyncIterator[tuple[HttpUpstream, Script
 
 
 @needs_openssl
-@on_both_loops
-def test_a_certificate_that_is_trusted_is_taken(
-    new_loop: NewLoop, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-
+def test_a_certificate_that_is_trusted_is_taken(run: Run, trusted: Path) -> None:
     async def ask_twice() -> None:
-        async with secured(certificate) as (up, server):
+        async with secured(trusted) as (up, server):
             assert [await ask(up, server.address) for _ in range(2)] == [b"1", b"1"]
             assert len(server.open) == 1
 
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(ask_twice())
+    run(ask_twice())
 
 
 @needs_openssl
-@on_both_loops
-@pytest.mark.parametrize(("trusted", "host"), [(False, "127.0.0.1"), (True, "localhost")])
+@pytest.mark.parametrize(("known", "host"), [(False, "127.0.0.1"), (True, "localhost")])
 def test_a_certificate_of_nobody_or_of_somebody_else_is_not(
-    new_loop: NewLoop,
-    certificate: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    trusted: bool,
-    host: str,
+    run: Run, certificate: Path, monkeypatch: pytest.MonkeyPatch, known: bool, host: str
 ) -> None:
-    if trusted:
+    if known:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
     async def ask_once() -> None:
@@ -244,32 +243,28 @@ def test_a_certificate_of_nobody_or_of_somebody_else_is_not(
             assert refused.value.failure is Failure.CONNECT
             assert server.seen == []
 
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(ask_once())
+    run(ask_once())
 
 
 @needs_openssl
-@on_both_loops
 def test_a_fast_stream_is_whole_over_tls_too_while_the_core_is_busy(
-    new_loop: NewLoop, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, trusted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not read all the time then, and TLS has buffers of its own."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setattr("fairlead.outside.upstream.PACE_S", 0.001)
     frames = [b"data: %b\n\n" % (b"x" * 20_000) for _ in range(100)]
 
-    async def read_all() -> bytes:
-        async with secured(certificate) as (up, server):
+    async def read_all() -> None:
+        async with secured(trusted) as (up, server):
             server.on("m", stream(*frames))
             up.be_busy(True)
             pieces = []
             async with up.send(f"{server.address}/v1/x", {}, BODY, TIMEOUTS) as answer:
                 while (piece := await answer.chunk()) is not None:
                     pieces.append(piece)
-            return b"".join(pieces)
+        assert b"".join(pieces) == b"".join(frames)
 
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        assert runner.run(read_all()) == b"".join(frames)
+    run(read_all())
 
 
 # Proxies ----------------------------------------------------------------------------------------
@@ -314,23 +309,20 @@ async def proxy(behind: int, asked: list[bytes]) -> AsyncIterator[int]:
 
 
 @needs_openssl
-@on_both_loops
 def test_a_proxy_sees_nothing_of_what_is_secured(
-    new_loop: NewLoop, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, trusted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     asked: list[bytes] = []
 
     async def ask_twice() -> None:
-        async with secured(certificate) as (up, server), proxy(server.port, asked) as port:
+        async with secured(trusted) as (up, server), proxy(server.port, asked) as port:
             monkeypatch.setenv("https_proxy", f"http://a:b@127.0.0.1:{port}")
             assert [await ask(up, f"https://{NAME}") for _ in range(2)] == [b"1", b"1"]
             await up.close()
             assert [seen.path for seen in server.seen] == ["/v1/x", "/v1/x"]
             assert "proxy-authorization" not in server.seen[0].headers
 
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(ask_twice())
+    run(ask_twice())
 
     [connect] = asked
     assert connect.startswith(b"CONNECT api.example.com:443 HTTP/1.1\r\nhost: api.example.com:443")
