@@ -2,12 +2,15 @@
 example takes is no property, for the machine may be busy. ``HYPOTHESIS_PROFILE=long`` tries others
 each time, and many more: at least 20,000 steps of each state machine (``make properties``)."""
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fairlead.outside.store import Store
 from servers.canned import OPENAI
 from servers.scripted import Scripted, scripted
 from servers.setup import Setup
@@ -41,3 +44,10 @@ def up() -> Iterator[Scripted]:
 def setup(up: Scripted) -> Setup:
     """A configuration that serves one model of it."""
     return Setup().endpoint("small", up.address, "openai_chat")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store(tmp_path / "fairlead.db", asyncio.get_running_loop())
+    yield opened
+    await opened.close()

@@ -1,12 +1,10 @@
 """The journal: what is on record of a request, and what can be asked."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from fairlead.outside.journal import ADD, Entry, Filter, Journal, UsageBy, UsageRow
 from fairlead.outside.store import Store
@@ -14,13 +12,6 @@ from fairlead.types.chat import Usage
 from fairlead.types.errors import BadRequest, NotFound
 from fairlead.types.facts import Fact
 from state.made import DAY_MS, NOON_MS, attempted, exchanged, refused
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(tmp_path / "fairlead.db", asyncio.get_running_loop())
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from fairlead.outside import database, pepper, store
 from fairlead.outside.group import LOTS, Group
@@ -26,7 +25,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "fairlead.db"
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def opened(path: Path) -> AsyncIterator[Store]:
     made = Store(path, asyncio.get_running_loop())
     yield made

@@ -1,11 +1,6 @@
 """Answers that are kept for who asks again: whose, what for, and for how long."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from fairlead.outside.store import Store
 from fairlead.state import idempotency
@@ -20,13 +15,6 @@ OTHER_BODY = asked("k1", "order-7", b'{"model": "b"}')
 
 def kept(body: bytes = b"Yes.", at_ms: int = NOON_MS, name: str = "r1") -> Kept:
     return Kept(name, at_ms, False, {"x-fairlead-model": "small"}, body)
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(tmp_path / "fairlead.db", asyncio.get_running_loop())
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

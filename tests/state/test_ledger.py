@@ -5,11 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,13 +30,6 @@ def caller(day: int | None = None, month: int | None = None) -> Caller:
 
 
 TEAM = caller(day=100)
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(tmp_path / "fairlead.db", asyncio.get_running_loop())
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

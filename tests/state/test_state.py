@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest_asyncio
+import pytest
 
 from fairlead.outside.store import Store
 from fairlead.state import State
@@ -17,7 +17,7 @@ CATALOG = Catalog(endpoints=(endpoint(),))
 LIMITED = Caller("k1", "team", limits=Limits(budget_day_nano_usd=100))
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def state(tmp_path: Path) -> AsyncIterator[State]:
     store = Store(tmp_path / "fairlead.db", asyncio.get_running_loop())
     yield State(CATALOG, store, Keys(b"pepper"), lambda: 0.25)
