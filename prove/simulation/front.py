@@ -39,9 +39,8 @@ class Front:
         self._loop = loop
         limits = Limits()
         self.replays = Replays(gateway, state.idempotency)
-        self.listener = Listener(
-            gateway, Admin(gateway, state, bytes, limits), limits, self.replays
-        )
+        admin = Admin(gateway, state, bytes, limits)
+        self.listener = Listener(gateway, admin, limits, self.replays, state.body_memory)
 
     async def open(self) -> None:
         await self.listener.start("127.0.0.1", 1)

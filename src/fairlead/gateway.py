@@ -58,6 +58,8 @@ class Call(Struct, frozen=True):
     """Unix milliseconds of arrival."""
     arrived_s: float
     """The same instant on the monotonic clock."""
+    share: Share | None = None
+    """To be kept for as long as ``body`` is."""
 
 
 class Answer(Struct, frozen=True):
@@ -115,6 +117,13 @@ class Gateway:
         with suppress(Unauthenticated):
             known.caller = self.identify(call)
         self._tell(_refused(call, known, refusal))
+
+    def cut(self, call: Call) -> ShuttingDown:
+        """What to raise where a request was cut before it was answered; it is put on record. Kept
+        in no frame that it is raised through: the two would keep each other, and the body."""
+        cut = ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
+        self.turned_away(call, cut)
+        return cut
 
     def replayed(self, call: Call, caller: Caller, first: str, route: str) -> None:
         """Put on record that a caller was given the answer to request ``first`` again."""
@@ -238,11 +247,12 @@ class Exchange:
             error = self._cut() if raised.args == (CUT,) else raised
             self._finish(error)
             if not isinstance(error, GatewayError):
+                del error  # see below
                 raise
-            await self._on_disk_unless_cut()
-            if encoder is not None and began:
-                yield encoder.error(error)
             try:
+                await self._on_disk_unless_cut()
+                if encoder is not None and began:
+                    yield encoder.error(error)
                 raise error from raised.__cause__
             finally:
                 del error  # else it and this frame keep each other, and all that was read

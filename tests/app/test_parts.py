@@ -235,8 +235,27 @@ def test_no_more_connections_than_there_are_files_for(
     assert _limits(settings, files) == Limits(max_body_bytes=7, max_connections=connections)
 
 
+@pytest.mark.parametrize(
+    ("of_each", "of_all", "limits"),
+    [
+        (32 << 20, None, (32 << 20, 512 << 20)),
+        (1 << 30, None, (1 << 30, 1 << 30)),
+        (32 << 20, 64 << 20, (32 << 20, 64 << 20)),
+        (32 << 20, 8 << 20, (8 << 20, 8 << 20)),
+    ],
+)
+def test_a_body_that_is_within_the_limit_fits_into_the_memory_for_all(
+    of_each: int, of_all: int | None, limits: tuple[int, int]
+) -> None:
+    said = LimitSettings(max_bodies_bytes=of_all)
+
+    got = _limits(ServerSettings(limits=said, max_body_bytes=of_each), 1_000_000)
+
+    assert (got.max_body_bytes, got.max_bodies_bytes) == limits
+
+
 def test_what_is_said_of_limits_is_what_the_listener_goes_by() -> None:
-    said = LimitSettings(1.0, 2.0, 3.0, 4.0, 5, 6, 7, 8.0)
+    said = LimitSettings(1.0, 2.0, 3.0, 4.0, 5, 6, 7, 8, 9.0)
 
     limits = _limits(ServerSettings(limits=said), 1_000_000)
 

@@ -40,11 +40,11 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def until_free(served: Served) -> None:
-    await until(lambda: served.state.memory.taken_bytes == 0)
+    await until(lambda: served.state.answer_memory.taken_bytes == 0)
 
 
 async def until_half_is_here(served: Served) -> None:
-    await until(lambda: served.state.memory.taken_bytes > HALF - 200_000)
+    await until(lambda: served.state.answer_memory.taken_bytes > HALF - 200_000)
 
 
 def asking(served: Served, model: str, **fields: Any) -> asyncio.Task[Any]:
@@ -61,7 +61,7 @@ async def test_the_answer_that_does_not_fit_is_given_up(
     asked = {"model": "b", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello."}]}
 
     async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
-        served.state.memory.most_bytes = KEPT
+        served.state.answer_memory.most_bytes = KEPT
         first = asking(served, "a")
         await until_half_is_here(served)
         refused = await served.request("POST", PATHS[caller], asked)
@@ -86,7 +86,7 @@ async def test_what_was_taken_is_there_for_the_next(
     up.on("a", in_halves())
 
     async with serving(tmp_path, up, at(up, "a")) as served:
-        served.state.memory.most_bytes = KEPT
+        served.state.answer_memory.most_bytes = KEPT
         for number in range(4):
             headers = {"idempotency-key": str(number)} if once else {}
             assert (await served.ask("a", headers=headers)).status == 200
@@ -108,10 +108,10 @@ async def test_an_attempt_that_fails_gives_back_what_it_took(
     up.on("b", in_halves(gate))
 
     async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served:
-        served.state.memory.most_bytes = KEPT
+        served.state.answer_memory.most_bytes = KEPT
         answer = asking(served, "list")
         await until(lambda: bool(up.asked("b")))
-        assert served.state.memory.taken_bytes <= HALF
+        assert served.state.answer_memory.taken_bytes <= HALF
         gate.open()
         assert (await answer).status == 200
         await until_free(served)
@@ -141,7 +141,7 @@ async def test_an_answer_counts_until_its_caller_has_it(
         with closing(writer):
             writer.write(served.head(body).replace(b"HTTP/1.1", version) + body)
             await until(lambda: served.buffered() > 1 << 20)
-            assert served.state.memory.taken_bytes > len(huge) - (1 << 18)
+            assert served.state.answer_memory.taken_bytes > len(huge) - (1 << 18)
             while await asyncio.wait_for(reader.read(1 << 20), 10):
                 pass
         await until_free(served)
@@ -163,7 +163,7 @@ async def test_an_event_of_a_stream_counts_until_it_is_whole(
     }
 
     async with serving(tmp_path, up, at(up, "a")) as served:
-        served.state.memory.most_bytes = KEPT
+        served.state.answer_memory.most_bytes = KEPT
         gate.open()
         got = await served.request("POST", PATHS[caller], asked)
         await until_free(served)
@@ -177,7 +177,7 @@ async def test_events_that_are_whole_take_nothing(up: Scripted, tmp_path: Path) 
     up.on("a", stream(*canned.openai_frames([{"content": "x" * 200_000}] * 9)))
 
     async with serving(tmp_path, up, at(up, "a")) as served:
-        served.state.memory.most_bytes = 300_000
+        served.state.answer_memory.most_bytes = 300_000
         got = await served.ask("a", stream=True)
         await until_free(served)
 

@@ -2,7 +2,13 @@
 to get around a budget."""
 
 import json
+import select
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -98,3 +104,59 @@ def test_no_body_blows_the_gateway_up(served: Gateway, bomb: str, path: str) -> 
     assert got.status in (200, 400, 413)
     assert got.status == 200 or got.json["error"]["type"]
     assert plain.request("GET", f"{served.address}/healthz").status == 200
+
+
+MANY, EACH = 40, 8 * MIB
+FIT = 8
+"""Of the many, into the memory that they may have."""
+
+
+def connected(served: Gateway) -> socket.socket:
+    address = urlsplit(served.address)
+    return socket.create_connection((str(address.hostname), address.port or 0), timeout=20)
+
+
+def held(served: Gateway) -> int:
+    got = plain.request("GET", f"{served.address}/metrics").body.decode()
+    [line] = [line for line in got.split("\n") if line.startswith("fairlead_body_memory_bytes ")]
+    return int(float(line.split()[1]))
+
+
+def wait_until_held(served: Gateway, size: int) -> None:
+    until_s = monotonic() + 20
+    while (now := held(served)) != size:
+        assert monotonic() < until_s, f"{now:,} bytes are held, and not {size:,}"
+
+
+def test_many_bodies_at_once_do_not_either(up: Scripted, tmp_path: Path) -> None:
+    """All but the last byte of each; whoever is refused could have sent that one as well."""
+    setup = Setup().endpoint("a", up.address, "openai_chat")
+    config = setup.text(limits={"max_body_memory": f"{FIT * EACH // MIB}MiB"})
+    part = b" " * (EACH - 1)
+    with gateway(tmp_path, config, setup.secrets) as served, ExitStack() as stack:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {urlsplit(served.address).netloc}\r\n"
+        begun = f"{head}content-length: {EACH}\r\n\r\n".encode() + part
+        before_mib = memory_mib(served, "VmRSS")
+        waiting = []
+        for _ in range(MANY):
+            waiting.append(stack.enter_context(connected(served)))
+            waiting[-1].sendall(begun)
+        told: list[bytes] = []
+        while len(told) < MANY - FIT:
+            ready, _, _ = select.select(waiting, [], [], 20)
+            assert ready
+            told += [each.recv(1 << 16)[:12] for each in ready]
+            waiting = [each for each in waiting if each not in ready]
+        wait_until_held(served, FIT * len(part))
+        grown_mib = memory_mib(served, "VmHWM") - before_mib
+
+        waiting[0].sendall(b" ")
+        assert waiting[0].recv(12) == b"HTTP/1.1 400"
+        stack.enter_context(another := connected(served)).sendall(begun)
+        wait_until_held(served, FIT * len(part))
+        for each in (*waiting, another):
+            each.close()
+        wait_until_held(served, 0)
+
+    assert told == [b"HTTP/1.1 503"] * (MANY - FIT)
+    assert grown_mib < ROOM_MIB + (FIT * EACH) / MIB

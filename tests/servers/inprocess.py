@@ -251,6 +251,7 @@ async def serving(
     state = State(
         catalog_of(*endpoints, **route), store, Keys(PEPPER, list_keys(store)), lambda: dice
     )
+    state.body_memory.most_bytes = limits.max_bodies_bytes
     state.ledger.recover(now_ms)
     env = {secret.env: secret_of(secret.env) for one in endpoints for secret in one.secrets}
     upstream = HttpUpstream("fairlead-test")
@@ -261,7 +262,7 @@ async def serving(
     gateway = Gateway(state, dispatch, (journal, metrics, log, facts.append))
     admin = Admin(gateway, state, metrics.render, limits)
     replays = Replays(gateway, state.idempotency)
-    listener = Listener(gateway, admin, limits, replays)
+    listener = Listener(gateway, admin, limits, replays, state.body_memory)
     admin.ready = lambda: not listener.leaving
     async with aiohttp.ClientSession(auto_decompress=False) as client:
         served = Served(

@@ -7,7 +7,7 @@ from fairlead.types.errors import Overloaded
 
 
 def test_all_shares_together_have_a_limit() -> None:
-    memory = Memory(100)
+    memory = Memory("full", 100)
     one, other = Share(memory), Share(memory)
     one.take(60)
     other.take(40)
@@ -20,7 +20,7 @@ def test_all_shares_together_have_a_limit() -> None:
 
 
 def test_what_one_gives_back_others_may_take() -> None:
-    memory = Memory(100)
+    memory = Memory("full", 100)
     one, other = Share(memory), Share(memory)
     one.take(100)
     one.give_back()
@@ -31,7 +31,7 @@ def test_what_one_gives_back_others_may_take() -> None:
 
 
 def test_a_share_lasts_as_long_as_somebody_has_it() -> None:
-    memory = Memory(100)
+    memory = Memory("full", 100)
     one = Share(memory)
     passed_on = one
     one.take(100)

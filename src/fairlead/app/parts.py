@@ -100,11 +100,12 @@ async def running(
         gateway = Gateway(state, dispatch, sinks)
 
         limits = _limits(server, descriptors.raised())
-        state.memory.most_bytes = limits.max_answer_bytes
+        state.answer_memory.most_bytes = limits.max_answer_bytes
+        state.body_memory.most_bytes = limits.max_bodies_bytes
         admin = Admin(gateway, state, metrics.render, limits)
         replays = Replays(gateway, state.idempotency)
         stack.push_async_callback(replays.close)
-        listener = Listener(gateway, admin, limits, replays)
+        listener = Listener(gateway, admin, limits, replays, state.body_memory)
         admin.ready = lambda: not listener.leaving
         place = Place(folder, server.listen, store, state, listener, mark)
         stack.push_async_callback(place.close)  # later than the stop: who stops can be followed
@@ -140,7 +141,15 @@ def _limits(server: ServerSettings, files: int) -> Limits:
     said = {name: value for name, value in asdict(server.limits).items() if value is not None}
     limits = Limits(**{"max_body_bytes": server.max_body_bytes, **said})
     fit = max(1, (files - OTHER_FILES) // 2)
-    return replace(limits, max_connections=min(limits.max_connections, fit))
+    # A body that is larger than the memory for all of them would be told to come again for ever.
+    largest = limits.max_body_bytes
+    of_all = server.limits.max_bodies_bytes or max(limits.max_bodies_bytes, largest)
+    return replace(
+        limits,
+        max_connections=min(limits.max_connections, fit),
+        max_bodies_bytes=of_all,
+        max_body_bytes=min(largest, of_all),
+    )
 
 
 def _warning(log: Log) -> Callable[[str], None]:
@@ -204,7 +213,8 @@ def _live(
         vitals=lambda: state.health.vitals(loop.time()),
         in_flight=lambda: listener().in_flight,
         shed=lambda: listener().load.shed,
-        answer_bytes=lambda: state.memory.taken_bytes,
+        answer_bytes=lambda: state.answer_memory.taken_bytes,
+        body_bytes=lambda: state.body_memory.taken_bytes,
         open_holds=lambda: state.ledger.open_holds,
         rows_waiting=lambda: store.rows_waiting,
         records_lost=lambda: journal.lost + (log.lost if log else 0),

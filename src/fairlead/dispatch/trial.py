@@ -215,7 +215,7 @@ class Trial:
     def _take(self, size: int) -> None:
         """So much more waits here for what it belongs to. Raises Overloaded."""
         if self._share is None:
-            self._share = Share(self._state.memory)
+            self._share = Share(self._state.answer_memory)
         self._share.take(size)
 
     async def _reserve(self) -> None:

@@ -109,6 +109,7 @@ class Live(Struct, frozen=True):
     in_flight: Callable[[], int] = _nothing
     shed: Callable[[], int] = _nothing
     answer_bytes: Callable[[], int] = _nothing
+    body_bytes: Callable[[], int] = _nothing
     open_holds: Callable[[], int] = _nothing
     rows_waiting: Callable[[], int] = _nothing
     records_lost: Callable[[], int] = _nothing
@@ -253,6 +254,7 @@ class Metrics(Collector):
         for name, text, read in (
             ("fairlead_in_flight", "Requests being answered.", live.in_flight),
             ("fairlead_answer_memory_bytes", "Answers that wait here.", live.answer_bytes),
+            ("fairlead_body_memory_bytes", "Requests that are held here.", live.body_bytes),
             ("fairlead_open_holds", "Attempts not settled yet.", live.open_holds),
             ("fairlead_rows_waiting", "Rows not on disk yet.", live.rows_waiting),
             ("fairlead_records_lost", "Log lines and journal entries lost.", live.records_lost),

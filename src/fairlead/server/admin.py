@@ -114,7 +114,10 @@ class Admin:
         return whole(self._document, {})
 
     async def _preview(self, request: web.BaseRequest, request_id: str) -> web.Response:
-        body = await read_body(request, self._limits)
+        if not request.content.is_eof():
+            # No stranger takes of the memory that others need.
+            self._state.keys.identify(credential(request.headers))
+        body, share = await read_body(request, self._limits, self._state.body_memory)
         call = Call(
             request_id=request_id,
             dialect=self._asked_dialect(request, body),
@@ -123,6 +126,7 @@ class Admin:
             credential=credential(request.headers),
             at_ms=int(time() * 1000),
             arrived_s=monotonic(),
+            share=share,
         )
         return whole(self._gateway.preview(call), identity(call.dialect, request_id))
 

@@ -5,8 +5,12 @@ import asyncio
 from aiohttp import web
 
 from fairlead.server.limits import Limits
+from fairlead.state.memory import Memory, Share
 from fairlead.types.errors import NotHttp, RequestTimeout, TooLarge, UnsupportedEncoding
 
+SMALL_BYTES = 64 << 10
+"""What is no longer takes none of the memory for bodies: all that may be served at once are 128 MiB
+together, and most requests are this small."""
 COUNTED_BYTES = 1 << 20
 """Less cannot hold so much that it would matter. A longer one is counted in slices of this size,
 and others are served between two of them."""
@@ -17,9 +21,11 @@ MAX_VALUES = 500_000
 300,000: platform.openai.com/docs/api-reference/embeddings/create"""
 
 
-async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
-    """The body, within its size and its time. Raises TooLarge, RequestTimeout, NotHttp and
-    UnsupportedEncoding."""
+async def read_body(
+    request: web.BaseRequest, limits: Limits, memory: Memory
+) -> tuple[bytes, Share | None]:
+    """The body, within its size and its time, and what it takes of the memory for all of them.
+    Raises TooLarge, RequestTimeout, NotHttp, UnsupportedEncoding and Overloaded."""
     length = request.content_length
     if length is None:
         _check_coding(request.headers.get("transfer-encoding"))
@@ -38,20 +44,40 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
             body = request.content.read_nowait()
             if len(body) > limits.max_body_bytes:
                 raise _too_large(limits)
-            return body
-        body = await _pieces(request, limits)
-        if len(body) > COUNTED_BYTES:
-            await count(body)
-        return body
+            if len(body) <= SMALL_BYTES:
+                return body, None
+            share = Share(memory)
+            share.take(len(body))
+            return body, share
+        return await _counted(request, limits, Share(memory))
     except web.RequestPayloadError:
         raise NotHttp("the body ended before it was complete, or is not valid HTTP") from None
 
 
-async def _pieces(request: web.BaseRequest, limits: Limits) -> bytes:
-    """As it comes, for as long as it comes. Who dribbles holds a place that others want."""
-    loop = asyncio.get_running_loop()
-    began_s, size = loop.time(), 0
+async def _counted(
+    request: web.BaseRequest, limits: Limits, share: Share
+) -> tuple[bytes, Share | None]:
     pieces: list[bytes] = []
+    try:
+        await _gather(request, limits, share, pieces)
+        body = b"".join(pieces)
+    except BaseException:
+        share.give_back()
+        raise
+    finally:
+        pieces.clear()  # an error would keep them
+    if len(body) > COUNTED_BYTES:
+        await count(body)
+    return body, share
+
+
+async def _gather(
+    request: web.BaseRequest, limits: Limits, share: Share, pieces: list[bytes]
+) -> None:
+    """As they come, for as long as they come. Who dribbles holds a place that others want. Only
+    what has come takes memory: what a head promises is nothing yet."""
+    loop = asyncio.get_running_loop()
+    began_s, size, counted = loop.time(), 0, 0
     while True:
         slowest_s = began_s + limits.body_grace_s + size / limits.min_bytes_per_s
         try:
@@ -65,10 +91,13 @@ async def _pieces(request: web.BaseRequest, limits: Limits) -> bytes:
             broken = request.content.exception()
             if broken is not None:  # which is not raised if it came with the last piece
                 raise broken
-            return b"".join(pieces)
+            return
         size += len(piece)
         if size > limits.max_body_bytes:
             raise _too_large(limits)
+        if size > SMALL_BYTES:
+            share.take(size - counted)
+            counted = size
         pieces.append(piece)
 
 

@@ -28,6 +28,7 @@ from fairlead.server.replays import Replays
 from fairlead.server.respond import EVENTS, SERVER, answered, failure, identity
 from fairlead.server.shed import overloaded
 from fairlead.server.target import check_host, check_target
+from fairlead.state.memory import Memory
 from fairlead.types.errors import (
     GatewayError,
     HeadersTooLarge,
@@ -50,11 +51,14 @@ class Listener:
     """Serves HTTP. ``leaving`` turns readiness off and ends each connection with its answer;
     ``draining``, which follows, turns new work away while streams finish."""
 
-    def __init__(self, gateway: Gateway, admin: Admin, limits: Limits, replays: Replays) -> None:
+    def __init__(
+        self, gateway: Gateway, admin: Admin, limits: Limits, replays: Replays, bodies: Memory
+    ) -> None:
         self._gateway = gateway
         self._replays = replays
         self._admin = admin
         self._limits = limits
+        self._bodies = bodies
         self._loop = asyncio.get_running_loop()
         self.in_flight = 0
         self.leaving = self.draining = self._handed_over = False
@@ -234,16 +238,15 @@ class Listener:
             if not request.content.is_eof():
                 # No stranger makes us wait, or hold megabytes.
                 self._gateway.identify(call)
-            return replace(call, body=await read_body(request, self._limits))
+            body, share = await read_body(request, self._limits, self._bodies)
+            return replace(call, body=body, share=share)
         except GatewayError as refusal:
             self._gateway.turned_away(call, refusal)
             raise
         except asyncio.CancelledError as cancelled:
             if cancelled.args != (CUT,):
                 raise
-            cut = ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
-            self._gateway.turned_away(call, cut)
-            raise cut from None
+            raise self._gateway.cut(call) from None
 
     async def _stream(
         self, request: web.BaseRequest, call: Call, answer: Answer

@@ -33,6 +33,8 @@ class Limits:
     """Requests that are being served."""
     max_answer_bytes: int = MOST_BYTES
     """Of all answers that wait for their end or for their caller."""
+    max_bodies_bytes: int = MOST_BYTES
+    """Of all bodies that are longer than what comes at once."""
     max_waiting: int = 1024
     """Requests that may arrive in one turn of the loop."""
     max_wait_s: float = 0.15

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from time import time
+from traceback import clear_frames
 
 from fairlead.gateway import CUT, Answer, Call, Gateway
 from fairlead.state.idempotency import MOST_BYTES, Asked, Idempotency, Kept, asked
-from fairlead.types.errors import GatewayError, Overloaded, ShuttingDown
+from fairlead.types.errors import GatewayError, Overloaded
 
 HEADER = "idempotency-key"
 AHEAD_BYTES = 256 << 10
@@ -42,9 +43,7 @@ class Replays:
         except CancelledError as cancelled:
             if cancelled.args != (CUT,):
                 raise
-            cut = ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
-            self._gateway.turned_away(call, cut)
-            raise cut from None
+            raise self._gateway.cut(call) from None
         if kept is None:
             recording = Recording(self._idempotency, once)
             recording.task = asyncio.create_task(self._record(call, recording))
@@ -207,9 +206,13 @@ class Recording:
         self._room.set()
 
     def _is_over(self, task: asyncio.Task[None]) -> None:
+        """Its error is seen here, since nobody may be there to hear of it. The error's frames know
+        this recording, which knows the task: all that was read would be kept."""
         self._grown.set()
-        if not task.cancelled():
-            task.exception()  # seen: nobody may be there to hear of it
+        with suppress(CancelledError):
+            error = task.exception()
+            if error is not None:
+                clear_frames(error.__traceback__)
 
 
 async def _through(stored: Awaitable[None]) -> None:

@@ -1,7 +1,7 @@
 """What changes while we run. Only this room mutates: it observes facts and offers a frozen View.
 
-``State`` holds one of each: registry, keys, limits, health, ledger, idempotency, learned,
-memory.
+``State`` holds one of each: registry, keys, limits, health, ledger, idempotency, learned, and
+memory for answers and for the bodies of requests.
 They know nothing of one another.
 """
 
@@ -14,7 +14,7 @@ from fairlead.state.keys import Keys
 from fairlead.state.learned import Learned
 from fairlead.state.ledger import Ledger, Writer
 from fairlead.state.limits import RateLimits
-from fairlead.state.memory import Memory
+from fairlead.state.memory import for_answers, for_bodies
 from fairlead.state.registry import Registry
 from fairlead.types.catalog import Catalog
 from fairlead.types.decision import Caller, View
@@ -38,7 +38,7 @@ class State:
         self.ledger = Ledger(writer)
         self.idempotency = Idempotency(writer, claims)
         self.learned = Learned()
-        self.memory = Memory()
+        self.answer_memory, self.body_memory = for_answers(), for_bodies()
         self._dice = dice
 
     def swap(self, catalog: Catalog) -> None:

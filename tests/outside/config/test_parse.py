@@ -40,7 +40,7 @@ routes:
 server:
   {listen: "[::1]:4601", data: /var/lib/fairlead, max_body: 1MiB, keep: 30d, drain: 30s,
    limits: {keep_alive: 10m, max_in_flight: 500, max_answer_memory: 1MiB,
-            max_wait: 50ms}, drain_delay: 0s, discover: false}
+            max_body_memory: 2MiB, max_wait: 50ms}, drain_delay: 0s, discover: false}
 """
 
 
@@ -98,7 +98,11 @@ def test_server() -> None:
         max_body_bytes=1 << 20,
         drain_s=30.0,
         limits=LimitSettings(
-            keep_alive_s=600.0, max_in_flight=500, max_answer_bytes=1 << 20, max_wait_s=0.05
+            keep_alive_s=600.0,
+            max_in_flight=500,
+            max_answer_bytes=1 << 20,
+            max_bodies_bytes=2 << 20,
+            max_wait_s=0.05,
         ),
         discover=False,
     )

@@ -273,6 +273,13 @@ LIMITS: Table = {
         "For all answers that wait for their end, or for callers who read slowly.",
         "max_answer_bytes",
     ),
+    "max_body_memory": Key(
+        one(units.some_bytes),
+        "size",
+        "512MiB, or `max_body` if that is more",
+        "For the bodies of all requests that arrive or are being answered.",
+        "max_bodies_bytes",
+    ),
     "max_wait": Key(
         one(units.seconds),
         "duration",

@@ -83,6 +83,7 @@ class LimitSettings(Struct, frozen=True):
     max_connections: int | None = None
     max_in_flight: int | None = None
     max_answer_bytes: int | None = None
+    max_bodies_bytes: int | None = None
     max_wait_s: float | None = None
 
 
