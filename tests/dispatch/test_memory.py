@@ -9,7 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from fairlead.dialects import DIALECTS
+from fairlead.dialects.dialect import Rendered
 from servers import canned
 from servers.inprocess import Served, at, serving
 from servers.scripted import JSON, End, Gate, Script, Scripted, Step, head, stream
@@ -115,6 +118,41 @@ async def test_an_attempt_that_fails_gives_back_what_it_took(
         gate.open()
         assert (await answer).status == 200
         await until_free(served)
+
+
+class Body(bytes):
+    """One that tells when nobody has it any more."""
+
+    gone: Callable[[], None]
+
+    def __del__(self) -> None:
+        self.gone()
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_was_sent_to_an_endpoint_is_not_kept_until_it_has_answered(
+    up: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    dialect = type(DIALECTS["openai_chat"])
+    render = dialect.render_request
+    told: list[str] = []
+
+    def rendered(*asked: Any) -> Rendered:
+        usual = render(*asked)
+        body = Body(usual.body)
+        body.gone = lambda: told.append("gone")
+        return replace(usual, body=body)
+
+    monkeypatch.setattr(dialect, "render_request", rendered)
+    up.on("a", (Gate(),))
+
+    async with serving(tmp_path, up, at(up, "a")) as served:
+        asked = asking(served, "a", stream=streams)
+        await until(lambda: bool(up.asked("a")))
+        before = list(told)
+        asked.cancel()
+
+    assert before == ["gone"]
 
 
 async def test_a_caller_who_leaves_gives_back_what_was_taken(up: Scripted, tmp_path: Path) -> None:

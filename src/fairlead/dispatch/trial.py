@@ -127,6 +127,7 @@ class Trial:
             url = endpoint.base_url + rendered.path
             self._sent = True
             self._exchange = self._upstream.send(url, headers, rendered.body, endpoint.timeouts)
+            del rendered  # it may be long, and so may the answer take
             self._reply = await self._exchange.__aenter__()
         except BaseException as error:
             self._exchange = None

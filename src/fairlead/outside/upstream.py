@@ -203,6 +203,7 @@ class _Exchange:
         if connection.transport is None:
             raise ConnectionError
         connection.transport.write(self._head + self._body)
+        self._body = b""  # it may be long, and so may the answer take
         message, self._payload = await connection.read()
         interim = 0
         while 100 <= message.code < 200 and message.code != 101:
