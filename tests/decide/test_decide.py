@@ -255,6 +255,9 @@ def test_who_is_asked_as_a_last_resort(
 
     assert [(one.endpoint, one.last_resort) for one in plan.attempts] == list(expected.items())
     assert [one.endpoint for one in plan.rejected] == [one.name for one in left_out]
+    totals = [one.score.total for one in plan.attempts if one.last_resort]
+    better = [one.score.total for one in plan.attempts if not one.last_resort]
+    assert max([0.0, *totals]) <= min([1.0, *better]) / (2 if better else 1)
     nobody_is_well = plan.attempts[0].last_resort != ""
     assert plan.reason.endswith("the least bad where nobody is well") == nobody_is_well
 

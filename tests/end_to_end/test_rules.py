@@ -54,6 +54,48 @@ def test_when_the_first_is_down_the_second_answers(
         assert "connect" in explained
 
 
+def plan_for(address: str, model: str) -> list[dict[str, object]]:
+    """Whom the gateway would ask, in order."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello."}]}
+    candidates = request("POST", f"{address}/v1/route", json.dumps(body).encode()).json[
+        "candidates"
+    ]
+    assert isinstance(candidates, list)
+    return candidates
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_when_the_first_fails_a_second_answers_whose_breaker_was_open(
+    tmp_path: Path, up: Scripted, stream: bool
+) -> None:
+    """It failed before, and is well by now; nobody has found out yet."""
+    setup = (
+        Setup()
+        .endpoint("first", up.address, "openai_chat")
+        .endpoint("second", up.address, "openai_chat")
+        .route("pair", "first", "second")
+    )
+    with gateway(tmp_path, setup.text(), setup.secrets) as running:
+        up.on("second", reply(b"<html>", content_type="text/html"))
+        for _ in range(5):
+            ask(running.address, "second")
+        first, second = plan_for(running.address, "pair")
+        assert (first["endpoint"], second["endpoint"]) == ("at-first/first", "at-second/second")
+        assert "last_resort" not in first
+        assert second["last_resort"] == "env:KEY_SECOND: breaker is open"
+
+        up.on("second", OPENAI["text"])
+        up.on("first", ERROR)
+        up.forget()
+        got = ask(running.address, "pair", stream=stream)
+        assert got.status == 200
+        assert got.headers["x-fairlead-endpoint"] == "at-second/second"
+        assert [seen.model for seen in up.seen] == ["first", "first", "second"]
+        told = running.command("explain", got.request_id)
+        assert "last resort: env:KEY_SECOND: breaker is open" in " ".join(told.split())
+        assert "last_resort" not in plan_for(running.address, "pair")[1]
+
+
 # Budgets.
 
 

@@ -110,10 +110,14 @@ def _spare(
 
 def _with_spare(considered: Considered) -> Considered:
     """Those of last resort behind all others: they are left out no more."""
-    told = {(one.endpoint.name, one.last_resort) for one in considered.spare}
+    attempts, spare = considered.attempts, considered.spare
+    told = {(one.endpoint.name, one.last_resort) for one in spare}
+    if attempts:
+        ceiling = 0.5 * min([one.score.total for one in attempts])
+        spare = tuple([score.scaled(one, ceiling) for one in spare])
     return replace(
         considered,
-        attempts=considered.attempts + considered.spare,
+        attempts=attempts + spare,
         rejected=tuple(
             [one for one in considered.rejected if (one.endpoint, one.reason) not in told]
         ),

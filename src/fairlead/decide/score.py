@@ -24,7 +24,8 @@ sending proofs to a tiny model), and an outage that is just over, where the dice
 request is not of the share that it may have yet. They stay in the plan, last, for when nothing else
 is left. So that totals still explain the order, a sunk total is scaled to at most half of the
 lowest total above it. A half-open breaker sinks nobody: only the next request can try whether it is
-well, and only where it stood before would it be asked.
+well, and only where it stood before would it be asked. Those of last resort (``decide``) are scaled
+down in the same way; their parts compare them with each other.
 
 Equal totals are ordered by cost, then by name. Endpoints that serve one model in one zone at one
 cost are twins: they share the places that they have by their totals, and who comes first is decided
@@ -78,7 +79,7 @@ def rank(
         (sunk if sinks else above).append(attempt)
     first = _sorted(above, dice, loads)
     if first:
-        sunk = [_scaled(attempt, 0.5 * first[-1].score.total) for attempt in sunk]
+        sunk = [scaled(attempt, 0.5 * first[-1].score.total) for attempt in sunk]
     return first + _sorted(sunk, dice, loads)
 
 
@@ -135,7 +136,8 @@ def _order(attempt: Attempt) -> tuple[float, bool, int, str, str]:
     return (-attempt.score.total, cost is None, cost or 0, endpoint.model.name, endpoint.name)
 
 
-def _scaled(attempt: Attempt, ceiling: float) -> Attempt:
+def scaled(attempt: Attempt, ceiling: float) -> Attempt:
+    """With its total as a share of the ceiling."""
     score = attempt.score
     lowered = Score(score.total * ceiling, score.quality, score.cost, score.speed)
     return replace(attempt, score=lowered)
