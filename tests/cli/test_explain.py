@@ -130,7 +130,7 @@ def test_the_whole_picture() -> None:
     assert drawn(explained(consider(EXTRACT, ANYONE, view(SMALL, LOCAL, FLAGSHIP)))) == DECIDED
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 def test_no_line_is_too_long_and_no_word_is_lost(width: int) -> None:
     request = ask("Prove that it halts.", narrowing=Narrowing(zones=("local",)))
     told = explained(consider(request, ANYONE, view()))

@@ -222,6 +222,22 @@ def test_the_list(folder: Folder) -> None:
     ]
 
 
+def test_the_list_on_a_narrow_terminal_tears_no_word(folder: Folder) -> None:
+    made(folder, Caller("", "two words", limits=Limits(1, None, 10_000, None)))
+    keys.revoke("two words", folder, terminal(), NOON_MS + DAY_MS)
+    console = terminal(60)
+
+    assert keys.list_keys(folder, console, NOON_MS, timezone=UTC) == 0
+    lines = [re.sub(r"key_\w{12}", "key_0123456789ab", line) for line in printed(console)]
+    assert lines[0] == "key                 may use     limits and spending"
+    assert lines[2:6] == [
+        "two words           everything  1 request a minute",
+        "key_0123456789ab                today $0 of $0.00001",
+        "revoked 2026-11-25              month $0",
+        "made 2026-11-24",
+    ]
+
+
 def test_what_was_spent_on_other_days_is_not_told(folder: Folder) -> None:
     made(folder)
     spend(folder, "day:2026-11-23", 7)

@@ -104,6 +104,13 @@ def test_a_narrow_terminal_gets_fewer_columns(folder: Folder) -> None:
     )
 
 
+def test_on_a_very_narrow_one_no_id_and_no_outcome_is_cut(folder: Folder) -> None:
+    lines = read(folder, width=60)
+
+    assert max(map(len, lines)) <= 60
+    assert lines[4] == "12:00:01 019abc45de02 careful→claude-… ok          $1.234568"
+
+
 def test_times_are_local(folder: Folder) -> None:
     console = terminal()
     logs(folder, console, ANY, 1, timezone=timezone(timedelta(hours=13)))

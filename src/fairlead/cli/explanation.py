@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fairlead.cli.figures import charge, duration, tokens
+from fairlead.cli.screen import NARROW
 from fairlead.decide.cost import NANO_PER_USD
 from fairlead.decide.plan import HARD, MIDDLING
 from fairlead.outside.config.problems import printable
@@ -67,7 +68,7 @@ def read(told: bytes) -> Explanation:
 
 
 def show(console: Console, told: Explanation) -> None:
-    for part in parts(told, gap(console.width)):
+    for part in parts(told, gap(console.width), narrow=console.width < NARROW):
         console.print(part)
 
 
@@ -76,12 +77,12 @@ def gap(width: int) -> int:
     return 2 if width >= WIDE else 1
 
 
-def parts(told: Explanation, gap: int) -> Iterator[RenderableType]:
+def parts(told: Explanation, gap: int, *, narrow: bool) -> Iterator[RenderableType]:
     yield _facts(told)
     if told.candidates:
         yield Text()
         yield _heading("candidates, in order", told.candidates)
-        yield _candidates(told.candidates, gap)
+        yield _candidates(told.candidates, gap, narrow=narrow)
     if told.rejected:
         yield Text()
         yield _heading("left out", told.rejected)
@@ -139,20 +140,22 @@ def _heading(text: str, of: Sequence[object]) -> Text:
     return Text.assemble((text, "bold"), (f"  {len(of)}", "dim"))
 
 
-def _candidates(candidates: Sequence[Candidate], gap: int) -> RenderableType:
+def _candidates(candidates: Sequence[Candidate], gap: int, *, narrow: bool) -> RenderableType:
     # Two lines of headings: the scores' parts, and what is expected.
-    words, scores = ("", "\nendpoint", "\nzone"), ("score\ntotal", "\nquality", "\ncost", "\nspeed")
-    made = table(gap, words, (*scores, "expected\ncost", "\ntime"))
+    parts = ("\nquality", "\ncost", "\nspeed")[: 0 if narrow else 3]
+    numbers = ("score\ntotal", *parts, "expected\ncost", "\ntime")
+    made = table(gap, ("", "\nendpoint", "\nzone"), numbers)
     times = Counter(each.endpoint for each in candidates)
     for place, each in enumerate(candidates, 1):
         first = "bold green" if place == 1 else ""
         score = each.score
+        shown = () if narrow else (score.quality, score.cost, score.speed)
         made.add_row(
             Text(str(place), "dim"),
             _endpoint(each, first, several=times[each.endpoint] > 1),
             Text(each.zone),
             Text(f"{score.total:.3f}", first or "bold"),
-            *(Text(f"{part:.2f}", "dim") for part in (score.quality, score.cost, score.speed)),
+            *(Text(f"{part:.2f}", "dim") for part in shown),
             Text(charge(_nano_usd(each.expected_cost_usd))),
             Text(duration(each.expected_ms)),
         )

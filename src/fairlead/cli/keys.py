@@ -17,7 +17,7 @@ from fairlead.cli.as_json import print_json
 from fairlead.cli.complaint import complaints, understood
 from fairlead.cli.figures import dollars, exact_dollars, moment, nano_usd, tokens
 from fairlead.cli.plain import PlainCommand, PlainGroup
-from fairlead.cli.screen import screen
+from fairlead.cli.screen import NARROW, screen
 from fairlead.cli.where import ConfigOption, DataOption, folder, listening, records
 from fairlead.decide.cost import usd
 from fairlead.outside import pepper
@@ -203,7 +203,7 @@ def list_keys(
     if as_json:
         print_json(console, {"keys": [shown(row, spent) for row in rows]})
     elif rows:
-        console.print(_table(rows, spent, timezone))
+        console.print(_table(rows, spent, timezone, narrow=console.width < NARROW))
     else:
         told = "There are no keys: whoever reaches the gateway may use it, without limits."
         console.print(Text(told), soft_wrap=True)
@@ -247,16 +247,18 @@ def _spent(store: Store, now_ms: int) -> Spent:
     return Spent(spent(windows.day), spent(windows.month))
 
 
-def _table(rows: Iterable[KeyRow], spent: Spent, timezone: tzinfo | None) -> Table:
+def _table(rows: Iterable[KeyRow], spent: Spent, timezone: tzinfo | None, *, narrow: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 1, 0), header_style="dim", pad_edge=False)
     table.add_column("key", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    if not narrow:
+        table.add_column("state", no_wrap=True)
     table.add_column("may use", overflow="fold")
     table.add_column("limits and spending", overflow="fold")
     for row in rows:
+        key = Text.assemble((row.caller.name, "bold"), "\n", (row.caller.id, "dim"))
+        state = _state(row, timezone)
         table.add_row(
-            Text.assemble((row.caller.name, "bold"), "\n", (row.caller.id, "dim")),
-            _state(row, timezone),
+            *([key.append("\n").append_text(state)] if narrow else [key, state]),
             Text("\n".join(_may(row.caller))),
             Text("\n".join((*_rates(row.caller.limits), *_spending(row.caller, spent)))),
             style="dim" if row.revoked_ms is not None else "",
@@ -294,7 +296,11 @@ def _limits(limits: Limits) -> list[str]:
 
 def _rates(limits: Limits) -> list[str]:
     stated = {"requests": limits.requests_per_minute, "tokens": limits.tokens_per_minute}
-    return [f"{tokens(n)} {what} a minute" for what, n in stated.items() if n is not None]
+    return [
+        f"{tokens(n)} {what.removesuffix('s') if n == 1 else what} a minute"
+        for what, n in stated.items()
+        if n is not None
+    ]
 
 
 def _spending(who: Caller, spent: Spent) -> list[str]:

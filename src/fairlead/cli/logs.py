@@ -15,7 +15,7 @@ from rich.text import Text
 from fairlead.cli.as_json import print_json
 from fairlead.cli.complaint import complaints, understood
 from fairlead.cli.figures import age_ms, charge, duration, moment, tokens
-from fairlead.cli.screen import screen
+from fairlead.cli.screen import NARROW, screen
 from fairlead.cli.where import ConfigOption, DataOption, folder, records
 from fairlead.decide.cost import usd
 from fairlead.outside.config.problems import printable
@@ -208,11 +208,11 @@ COLUMNS = (
     Column("time", lambda entry, zone: f"{moment(entry.at_ms, zone):%H:%M:%S}", 8),
     Column("request", lambda entry, zone: entry.request_id[:ID_LENGTH], ID_LENGTH),
     Column("key", lambda entry, zone: printable(entry.caller_name), 8, from_width=90),
-    Column("task", lambda entry, zone: entry.task, 9),
+    Column("task", lambda entry, zone: entry.task, 9, from_width=NARROW),
     Column("asked→model", _who, 0),
     Column("outcome", _outcome, 11),
     Column("try", lambda entry, zone: str(entry.attempts or ""), 3, "right", from_width=90),
     Column("tokens", _tokens, 9, "right", from_width=90),
     Column("cost", _cost, 9, "right"),
-    Column("took", lambda entry, zone: duration(entry.total_ms), 6, "right"),
+    Column("took", lambda entry, zone: duration(entry.total_ms), 6, "right", from_width=NARROW),
 )

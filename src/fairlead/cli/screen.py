@@ -5,6 +5,9 @@ from rich.console import Console
 FILE_WIDTH = 100
 """At least, where the output goes to no terminal."""
 
+NARROW = 72
+"""With fewer columns tables leave out what they can, so that no name is torn apart."""
+
 
 def screen() -> Console:
     console = Console(highlight=False)
