@@ -165,6 +165,7 @@ NOWHERE = {
     "/v1/responses": "the Responses dialect is not served; its neighbour is /v1/chat/completions",
     "/responses": "the Responses dialect is not served; its neighbour is /v1/chat/completions",
     "/v1/": "GET /openapi.json tells what there is",
+    "/v1/moderations": "GET /openapi.json tells what there is",
     "/v1/audio/speech": "GET /openapi.json tells what there is",
 }
 

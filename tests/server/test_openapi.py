@@ -1,14 +1,19 @@
 """The description of the API: that it is one, and that it describes this one."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import jsonschema_rs
+import msgspec
 import pytest
 import schemathesis
 
+from fairlead.dialects import DIALECTS
+from fairlead.dialects.wire import KNOWN_HEADERS
 from fairlead.server.openapi import document
-from fairlead.server.paths import METHODS
+from fairlead.server.paths import DIALECT_OF_PATH, METHODS
 from fairlead.types.errors import CLIENT_VIEW, OverBudget, Unauthenticated
 from servers.inprocess import Served, at, serving
 from servers.scripted import Scripted
@@ -60,6 +65,38 @@ def test_the_page_has_the_same_addresses() -> None:
     assert {(path.replace("NAME", "{name}"), method) for method, path in told} >= {
         (path, method) for path, method in METHODS.items() if path != "/"
     }
+
+
+@pytest.mark.parametrize("path", DIALECT_OF_PATH)
+def test_every_header_that_is_read_can_be_sent(path: str) -> None:
+    told = {each["name"] for each in document()["paths"][path]["post"]["parameters"]}
+    anthropic = {"anthropic-version"} if "messages" in path else set()
+
+    assert told == {*KNOWN_HEADERS, "idempotency-key"} | anthropic
+
+
+TAKEN: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "a cache that is filled": (
+        "anthropic_messages",
+        {"max_tokens": 0, "messages": [{"role": "user", "content": "Hi"}]},
+    ),
+    "tokens": ("openai_embeddings", {"input": [1, 2]}),
+    "lists of tokens": ("openai_embeddings", {"input": [[1, 2], [3]]}),
+    "texts": ("openai_embeddings", {"input": ["a", "b"]}),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_what_is_taken_is_described(case: str) -> None:
+    dialect, fields = TAKEN[case]
+    body = {"model": "auto", **fields}
+    (path,) = (path for path, spoken in DIALECT_OF_PATH.items() if spoken == dialect)
+    described = document()
+    content = described["paths"][path]["post"]["requestBody"]["content"]
+    schema = {**content["application/json"]["schema"], "components": described["components"]}
+
+    assert DIALECTS[dialect].parse_request(msgspec.json.encode(body), {}).model == "auto"
+    assert jsonschema_rs.is_valid(schema, body)
 
 
 def test_every_error_has_its_status() -> None:

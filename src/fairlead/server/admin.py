@@ -83,7 +83,7 @@ class Admin:
         if path.endswith("/responses"):
             return NotFound(f"the Responses dialect is not served; its neighbour is {CHAT}")
         near = [known for known in METHODS if known[:4] == "/v1/" and path.endswith(known[3:])]
-        near += get_close_matches(path, list(METHODS), n=1, cutoff=0.7)
+        near += get_close_matches(path, list(METHODS), n=1, cutoff=0.75)
         hint = f"; did you mean {near[0]}?" if near else "; GET /openapi.json tells what there is"
         return NotFound(f"there is nothing at this address{hint}")
 

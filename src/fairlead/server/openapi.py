@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fairlead.dialects import DIALECTS
-from fairlead.dialects.wire import IN_HEADERS
+from fairlead.dialects.anthropic_messages_wire import VERSIONS
+from fairlead.dialects.wire import EXPLAIN, FOR_THE_RECORD, IN_HEADERS, YES_OR_NO
 from fairlead.server import replays
-from fairlead.server.paths import METHODS
+from fairlead.server.paths import DIALECT_OF_PATH, METHODS
 from fairlead.state.idempotency import LONGEST_KEY
 from fairlead.types import errors
 from fairlead.types.errors import CLIENT_VIEW, GatewayError
@@ -20,6 +21,7 @@ API_VERSION = "1"
 JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain"
 
 MODEL = {"type": "string", "minLength": 1, "maxLength": 200}
+TOKEN = {"type": "integer"}
 COUNT = {"type": "integer", "minimum": 0}
 
 MESSAGES: Schema = {
@@ -61,6 +63,12 @@ REQUESTS: Mapping[str, Schema] = {
                         "minItems": 1,
                         "items": {"type": "string", "minLength": 1},
                     },
+                    {"type": "array", "minItems": 1, "items": TOKEN},
+                    {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "array", "minItems": 1, "items": TOKEN},
+                    },
                 ]
             },
         },
@@ -72,7 +80,7 @@ REQUESTS: Mapping[str, Schema] = {
         "properties": {
             "model": MODEL,
             "messages": MESSAGES,
-            "max_tokens": {"type": "integer", "minimum": 1},
+            "max_tokens": COUNT,
             "stream": STREAM,
             "temperature": TEMPERATURE,
             "metadata": {"type": ["object", "null"]},
@@ -196,6 +204,23 @@ WISHES = [
     }
     for wish, name in IN_HEADERS.items()
 ]
+NOTES = [
+    {
+        "name": name,
+        "in": "header",
+        "description": "With `1`, the JSON answer has headers and plan in an object `fairlead`."
+        if name == EXPLAIN
+        else "A name for the record.",
+        "schema": {"enum": list(YES_OR_NO)} if name == EXPLAIN else {"type": "string"},
+    }
+    for name in FOR_THE_RECORD
+]
+VERSIONED = {
+    "name": "anthropic-version",
+    "in": "header",
+    "description": "Without, the first of them.",
+    "schema": {"enum": list(VERSIONS)},
+}
 ONCE = {
     "name": replays.HEADER,
     "in": "header",
@@ -235,9 +260,9 @@ PARAMETERS: Mapping[str, list[Schema]] = {
     "/v1/models/{name}": [NAME],
     "/v1/route": [DIALECT, *WISHES],
     **{
-        path: [ONCE, *WISHES] for path in ("/v1/chat/completions", "/v1/embeddings", "/v1/messages")
+        path: [*([VERSIONED] if dialect.startswith("anthropic") else []), ONCE, *WISHES, *NOTES]
+        for path, dialect in DIALECT_OF_PATH.items()
     },
-    "/v1/messages/count_tokens": [ONCE],
 }
 STREAMED = {"/v1/chat/completions", "/v1/messages"}
 CLOSED = {"/metrics", "/v1/models", "/v1/models/{name}", "/v1/route"}
