@@ -406,6 +406,7 @@ async def test_faults_can_be_ordered_over_http(simulation: Simulation) -> None:
     assert await order(model="sim-mid") == 200
     assert await ask_openai(simulation)
     assert await order(model="sim-mid", fault="on fire") == 400
+    assert await order(model="sim-mdi", fault="down") == 400
 
 
 # What they saw -----------------------------------------------------------------------------------

@@ -95,6 +95,9 @@ class ProviderServer:
             order = msgspec.json.decode(await _read(http), type=bodies.Order)
         except msgspec.DecodeError as error:
             raise Refusal("bad_request", detail=error) from error
+        if order.model not in ("*", *self._profiles):
+            there = ", ".join(self._profiles)
+            raise Refusal("bad_request", detail=f"{order.model} is not here, but {there}")
         if order.fault is None:
             self.faults.clear(order.model)
         else:
