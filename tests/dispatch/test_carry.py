@@ -878,6 +878,33 @@ async def test_who_has_said_no_since_the_plan_was_made_is_not_asked(
     assert up.asked("b") == []
 
 
+@pytest.mark.parametrize(
+    ("names", "by"), [(["a"], None), (["a", "b"], "at-b/b")], ids=["alone", "with a last resort"]
+)
+async def test_who_says_no_while_he_is_waited_for_is_not_asked_again(
+    up: Scripted, tmp_path: Path, names: list[str], by: str | None
+) -> None:
+    up.on("a", reply(status=503))
+    told = attempted(
+        endpoint="at-a/a", credential="env:KEY_A", failure="rate_limit", retry_after_s=30.0
+    )
+
+    async with (
+        serving(tmp_path, up, *[at(up, name) for name in names]) as served,
+        asyncio.timeout(20),
+    ):
+        if by:
+            failed_earlier(served, "b", ago_s=0.0)
+        asked = asyncio.create_task(served.ask())
+        while ("at-a/a", "env:KEY_A") not in served.state.health.vitals(monotonic()):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)  # nothing tells that it has failed
+        served.state.observe(told, monotonic())
+        got = await asked
+
+    assert (got.status, got.headers.get("x-fairlead-endpoint")) == (200 if by else 503, by)
+    assert len(up.asked("a")) == 1
+
+
 # The caller leaves ------------------------------------------------------------------------------
 
 BODY = b'{"model":"a","stream":%b,"messages":[{"role":"user","content":"Hello."}]}'

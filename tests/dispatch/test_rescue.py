@@ -9,17 +9,20 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from io import BytesIO
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import aiohttp
 import pytest
 
 from dialects.anthropic_cases import message_of
+from fairlead.decide.eligible import HEALTHY
 from fairlead.types.decision import Limits
 from servers import canned
 from servers.canned import ANTHROPIC, OPENAI, TEXT
 from servers.inprocess import LIST, Got, Served, at, serving
 from servers.scripted import Answer, End, Gate, Script, Scripted, Seen, reply, stream
+from state.made import attempted
 
 PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 FRAMES = {"openai_chat": OPENAI["text"].frames, "anthropic_messages": ANTHROPIC["text"].frames}
@@ -565,3 +568,24 @@ async def test_when_the_caller_leaves_whoever_goes_on_stops(up: Scripted, tmp_pa
     [fact] = served.exchanged()
     assert (fact.outcome, fact.status) == ("cancelled", 499)
     assert [one.failure for one in fact.attempts] == ["stream_broken", "cancelled"]
+
+
+async def test_who_says_no_before_he_is_asked_again_does_not_go_on(
+    up: Scripted, tmp_path: Path
+) -> None:
+    """To another request, in the pause after the break."""
+    seen = Gate()
+    up.on("a", broken("openai_chat", 4, seen))
+    up.on("b", whole("openai_chat"))
+    key = "at-a/a", "env:KEY_A"
+    told = attempted(endpoint=key[0], credential=key[1], failure="rate_limit", retry_after_s=30.0)
+
+    async with serving(tmp_path, up, at(up, "a"), at(up, "b")) as served, asyncio.timeout(20):
+        asked = asyncio.create_task(ask(served, seen))
+        while served.state.health.vitals(monotonic()).get(key, HEALTHY).success == 1.0:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)  # nothing tells that it has broken
+        served.state.observe(told, monotonic())
+        got = await asked
+
+    assert (text_of(got, "openai_chat"), continued_by(got)) == (TEXT, ["at-b/b"])
+    assert len(up.asked("a")) == 1
