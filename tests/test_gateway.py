@@ -16,7 +16,7 @@ from fairlead.types.catalog import Endpoint, Price, Rates
 from fairlead.types.decision import Limits as KeyLimits
 from servers import canned
 from servers.inprocess import LIST, QUICK, Served, at, secret_of, serving
-from servers.scripted import End, Script, Scripted, Step, chunk, reply, stream
+from servers.scripted import End, Gate, Script, Scripted, Step, chunk, reply, stream
 
 GOOD = canned.OPENAI["text"]
 PLENTY = KeyLimits(budget_day_nano_usd=10**9)
@@ -307,6 +307,27 @@ async def test_a_refusal_is_on_record_with_its_caller_and_code(
     assert (entry.outcome, entry.status, entry.code) == ("refused", status, code)
     assert entry.caller_name == ("team" if known else "")
     assert entry.request_id == got.headers["x-fairlead-request-id"]
+
+
+async def test_a_budget_that_others_have_set_aside_is_worth_asking_again(
+    up: Scripted, tmp_path: Path
+) -> None:
+    """Whoever states no ``max_tokens`` may be given all that is left."""
+    gate = Gate()
+    up.on("a", (gate, *reply(GOOD.whole)), GOOD)
+    limits = KeyLimits(budget_day_nano_usd=20_000_000)
+
+    async with serving(tmp_path, up, at(up, "a"), key=limits) as served:
+        first = asyncio.create_task(served.ask("a"))
+        await asyncio.to_thread(up.wait_for, "a")
+        meanwhile = await served.ask("a")
+        gate.open()
+        assert (await first).status == 200
+        afterwards = await served.ask("a")
+
+    assert (meanwhile.status, meanwhile.headers["x-should-retry"]) == (402, "true")
+    assert "are set aside for requests that run" in meanwhile.json["error"]["message"]
+    assert afterwards.status == 200
 
 
 async def test_every_request_is_one_line_and_one_entry(up: Scripted, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from fairlead.types.errors import (
     BadRequest,
     GatewayError,
     OurError,
+    OverBudget,
     Overloaded,
     ShuttingDown,
     Unauthenticated,
@@ -96,6 +97,8 @@ class Gateway:
             tokens = plan.task.input_tokens + plan.task.output_tokens
             self._state.limits.admit(known.caller, tokens, call.arrived_s)
         except GatewayError as refusal:
+            if isinstance(refusal, OverBudget) and known.caller is not None:
+                self._state.ledger.tell_of_holds(refusal, known.caller, call.at_ms)
             self._tell(_refused(call, known, refusal))
             raise
         errand = Errand(

@@ -137,6 +137,18 @@ async def test_over_budget_reserves_nothing(
     assert ledger.open_holds == 0
 
 
+async def test_who_is_refused_hears_of_what_is_set_aside(ledger: Ledger) -> None:
+    held = hold(ledger, TEAM, 90)
+    meanwhile, afterwards = OverBudget("no"), OverBudget("no")
+    ledger.tell_of_holds(meanwhile, TEAM, NOON_MS)
+    await ledger.settle(held, attempted(cost_nano_usd=90), NOON_MS)
+    ledger.tell_of_holds(afterwards, TEAM, NOON_MS)
+
+    assert "0.00000009 USD are set aside for requests that run" in meanwhile.message
+    assert (meanwhile.retryable, afterwards.retryable) == (True, False)
+    assert afterwards.message == "no"
+
+
 async def test_of_400_at_once_exactly_those_the_budget_affords(
     ledger: Ledger, store: Store
 ) -> None:

@@ -324,6 +324,18 @@ class Ledger:
         accounts = self._accounts_of(caller.id, now_ms)
         return max(0, min(left for left, _ in _left(caller.limits, accounts)))
 
+    def tell_of_holds(self, refusal: OverBudget, caller: Caller, now_ms: int) -> None:
+        """Add what requests that run have set aside. They mostly use little of it, so that asking
+        again may help."""
+        accounts = self._accounts_of(caller.id, now_ms)
+        held = max(accounts.day.reserved_nano_usd, accounts.month.reserved_nano_usd)
+        if held:
+            refusal.message += (
+                f"; {usd(held)} USD are set aside for requests that run, and what they do not use"
+                " comes back"
+            )
+            refusal.retryable = True
+
     def today(self, now_ms: int) -> str:
         """ISO date, in UTC."""
         self._turn(now_ms)
