@@ -179,7 +179,7 @@ async def test_what_nobody_serves_is_a_warning(kept: Kept) -> None:
 
 
 async def test_the_log_is_told_as_well(kept: Kept, tmp_path: Path) -> None:
-    kept.write("{")
+    kept.write("provider: {}")
     await kept.upkeep.reload()
     kept.add_model()
     await kept.upkeep.reload()
@@ -188,6 +188,7 @@ async def test_the_log_is_told_as_well(kept: Kept, tmp_path: Path) -> None:
     await asyncio.to_thread(kept.gateway.log.close)
     told = [(line["level"], line["message"]) for line in lines(tmp_path / "log")]
     assert [level for level, _ in told] == ["error", "error", "info", "info"]
+    assert told[1][1].endswith("unknown key `provider` (did you mean `providers`?)")
     assert told[-1] == ("info", "+ provider at-other: 1 endpoint")
 
 

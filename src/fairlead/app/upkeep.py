@@ -107,7 +107,7 @@ class Upkeep:
                 loaded = await self._sources.load()
             except ConfigError as error:
                 kept = "the configuration is not taken over, the old one stays in force"
-                self._log("error", (kept, *(str(problem) for problem in error.problems)))
+                self._log("error", (kept, *(problem.in_a_line for problem in error.problems)))
                 self._say(f"{error.render()}\n{kept}")
                 return
             old = self._running.state.registry.catalog

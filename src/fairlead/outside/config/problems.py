@@ -53,10 +53,15 @@ class Problem(Struct, frozen=True):
         where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         return f"{where}: {self.message}"
 
+    @property
+    def in_a_line(self) -> str:
+        """For a log, with the hint."""
+        return f"{self} ({self.hint})" if self.hint else str(self)
+
     def render(self) -> str:
         """One to three lines: where and what, the line, and a caret with the hint."""
         if not self.excerpt.strip():
-            return f"{self} ({self.hint})" if self.hint else str(self)
+            return self.in_a_line
         number = f"{self.line:>3}"
         start = self.column - 1 - BEFORE_MISTAKE if len(self.excerpt) > MAX_SHOWN else 0
         start = max(0, start)
