@@ -290,7 +290,7 @@ async def test_who_asks_again_at_once_is_turned_away_as_others_are(
     served: Served, in_the_gap: list[Callable[[Protocol], None]]
 ) -> None:
     def overload(protocol: Protocol) -> None:
-        served.listener.load.room = served.listener.load._room = 0
+        served.listener.load.room = served.listener.load._turns.room = 0
         protocol.data_received(asking(b"connection: keep-alive"))
         protocol.data_received(asking(b"connection: close"))
 
