@@ -90,6 +90,21 @@ routes: {careful: {models: [claude-opus-5, gpt-5-mini]}}
     assert "openai: 1 model (gpt-5-mini), key env:OPENAI_API_KEY" in unwrapped(lines)
 
 
+async def test_who_is_declared_and_serves_nothing_is_told(tmp_path: Path) -> None:
+    text = """
+providers:
+  openai:
+  house: {address: "http://127.0.0.1:9/v1", signer: none}
+  sim: {kind: simulated}
+"""
+
+    lines = await greeted(tmp_path, text, {"OPENAI_API_KEY": "sk-canary"})
+
+    [warning] = unwrapped(lines).split("warning: ")[1:]
+    assert warning.startswith("house serves nothing: http://127.0.0.1:9/v1 tells of no models")
+    assert fits(lines)
+
+
 async def test_with_nothing_to_serve(tmp_path: Path) -> None:
     lines = await greeted(tmp_path, "server: {discover: false}", {})
 

@@ -109,7 +109,8 @@ def greeting(loaded: Loaded, running: Running, width: int) -> list[Text]:
     if running.recovered:
         left = f"{counted(running.recovered, 'attempt')} of a killed process, settled in full"
         lines.append(_row("recovered", left, width))
-    for warning in (*loaded.settings.warnings, *unserved(catalog)):
+    warnings = (*loaded.settings.warnings, *_idle(loaded), *unserved(catalog))
+    for warning in warnings:
         lines.append(Text(_wrapped(warning, width, "warning: ", "  "), "yellow"))
     if loaded.falls_back:
         keys = [kind.env for kind in KINDS.values() if kind.env]
@@ -132,6 +133,15 @@ def _served(loaded: Loaded, width: int) -> Iterator[Text]:
     for number, (name, endpoints) in enumerate(serves.items()):
         heading = "" if number else "serving"
         yield _row(heading, _provider(name, endpoints, settings.get(name)), width)
+
+
+def _idle(loaded: Loaded) -> Iterator[str]:
+    """Who is declared and serves nothing: mostly a server that is down or somewhere else."""
+    serving = {endpoint.provider for endpoint in loaded.catalog.endpoints}
+    for each in loaded.settings.providers:
+        if each.name in serving or each.kind == "simulated" or each.name in loaded.settings.absent:
+            continue
+        yield f"{each.name} serves nothing: {each.address} tells of no models, and `models` of none"
 
 
 def _provider(name: str, endpoints: Sequence[Endpoint], settings: ProviderSettings | None) -> str:

@@ -488,6 +488,11 @@ def test_no_credential_is_ever_shown(text: str) -> None:
             "fairlead.yaml:1:13: the credential of `h` crosses the network in the clear",
             id="in the clear",
         ),
+        pytest.param(
+            'providers: {h: {address: "http://127.0.0.1:8080/", signer: none}}',
+            "fairlead.yaml:1:13: the address of `h` has no path: most servers want /v1",
+            id="without a version",
+        ),
     ],
 )
 def test_warnings_stop_nothing(text: str, expected: str) -> None:

@@ -56,6 +56,9 @@ def provider(named: Leaf, node: Node, reading: Reading) -> ProviderSettings:
     if goes_in_the_clear(settings):
         warning = f"the credential of {quoted(settings.name)} crosses the network in the clear"
         reading.warnings.append(Mistake(warning, place=named.place))
+    if stated.address and not stated.kind and not urlsplit(settings.address).path.strip("/"):
+        warning = f"the address of {quoted(settings.name)} has no path: most servers want /v1"
+        reading.warnings.append(Mistake(warning, place=named.place))
     return settings
 
 
