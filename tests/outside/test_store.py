@@ -125,6 +125,7 @@ async def test_rows_that_may_wait_are_made_in_lots(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "TOGETHER", 3)
+    monkeypatch.setattr(store, "LINGER_S", 60.0)
     made: list[int] = []
 
     def row(number: int) -> tuple[str, str, int]:

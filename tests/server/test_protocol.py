@@ -26,8 +26,7 @@ async def up() -> AsyncIterator[Scripted]:
 
 @pytest.fixture
 async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
-    quick = Limits(keep_alive_s=0.1, linger_s=0.05)
-    async with serving(tmp_path, up, at(up, "a"), limits=quick) as running:
+    async with serving(tmp_path, up, at(up, "a"), limits=Limits(linger_s=0.05)) as running:
         yield running
 
 
@@ -149,8 +148,9 @@ async def test_a_long_answer_is_no_late_head(up: Scripted, tmp_path: Path) -> No
         assert (await asked).status == 200
 
 
-async def test_an_idle_connection_is_closed(served: Served) -> None:
-    answer = await served.raw(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+async def test_an_idle_connection_is_closed(up: Scripted, tmp_path: Path) -> None:
+    async with serving(tmp_path, up, at(up, "a"), limits=Limits(keep_alive_s=0.05)) as served:
+        answer = await served.raw(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
 
     assert answer.endswith(b'{"status":"ok"}')
 
