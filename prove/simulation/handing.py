@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from fairlead.app import handover
-from fairlead.app.handover import GIVE_UP_S, WAITS_S, Before, Others, Place
+from fairlead.app.handover import GIVE_UP_S, TURN_S, WAITS_S, Before, Others, Place
 from fairlead.outside.config.settings import Listen
 from fairlead.outside.folder import Folder
 from fairlead.outside.handover import Offer, TakeOver
@@ -167,6 +167,7 @@ class Handing:
         self.machine = machine
         self.chance = chance = Chance(f"handing {seed}")
         self.fate = Chance(f"taking over {seed}")
+        self.slow = Chance(f"slow to start {seed}")
         machine.boot(chance)
         machine.is_locked = lambda: any(one.has_lock for one in self.alive)
         machine.wall_s = chance.one_of(MIDNIGHTS_S) - STARTS_S - chance.between(0.0, 60.0)
@@ -356,6 +357,8 @@ class Handing:
         before = Before(link, offer)
         new.offered = True
         self._may_die(old)
+        if self.slow.happens(0.2):  # it starts slowly, or hangs: another one may take its turn
+            await asyncio.sleep(self.slow.between(TURN_S - 1.0, GIVE_UP_S))
         yours = await before.hand_over(new.store)
         self._may_die(old)
         if not new.dead:

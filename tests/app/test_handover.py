@@ -24,6 +24,7 @@ from fairlead.outside.handover import (
     Gone,
     Link,
     Message,
+    NotNow,
     Offer,
     Ready,
     Serving,
@@ -179,6 +180,68 @@ async def test_several_that_start_at_once_come_one_after_the_other(
         assert sum(not gateway.given.is_set() for gateway in gateways) == 1
         assert len({gateway.address for gateway in gateways}) == 1
         assert await status(gateways[0].address) == 200
+
+
+@pytest.mark.parametrize("said", [None, TakeOver()], ids=["nothing", "that it wants to"])
+async def test_one_that_says_no_more_keeps_nobody_from_taking_over(
+    catalog: Catalog,
+    folder: Folder,
+    setup: Setup,
+    said: Message | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fairlead.app.handover.TURN_S", A_WHILE_S)
+    async with serving(catalog, folder, setup) as old, AsyncExitStack() as stack:
+        mute = await to_thread(Link.to, folder.door)
+        assert mute is not None
+        with closing(mute):
+            if said is not None:
+                assert isinstance(await to_thread(mute.take_over), Offer)
+            taking = running(catalog, server(), folder, setup.secrets, take_over=True)
+            new = await stack.enter_async_context(taking)
+            await is_given(old)
+
+            assert await status(new.address) == 200
+            with pytest.raises(Gone):
+                await to_thread(mute.hear, Yours)
+
+
+async def refused(folder: Folder) -> str:
+    """What a process is told that wants to take over."""
+    link = await to_thread(Link.to, folder.door)
+    assert link is not None
+    with closing(link), pytest.raises(NotNow) as caught:
+        await to_thread(link.take_over)
+    return caught.value.message
+
+
+async def test_one_that_starts_has_its_turn(
+    catalog: Catalog, folder: Folder, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while; and for as long as it takes, once it has said that it is ready."""
+    async with serving(catalog, folder, setup) as gateway:
+        link = await to_thread(Link.to, folder.door)
+        assert link is not None
+        with closing(link):
+            await to_thread(link.take_over)
+            assert "another one is taking over" in await refused(folder)
+
+            await to_thread(link.say, Ready())
+            await to_thread(link.hear, Yours)
+            monkeypatch.setattr("fairlead.app.handover.TURN_S", 0.0)
+            assert "another one is taking over" in await refused(folder)
+            await to_thread(link.say, Serving())
+            await is_given(gateway)
+
+
+async def test_who_says_nothing_is_not_listened_to_for_long(
+    catalog: Catalog, folder: Folder, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fairlead.app.handover.FIRST_WORD_S", A_WHILE_S)
+    async with serving(catalog, folder, setup):
+        reader, writer = await asyncio.open_unix_connection(folder.door)
+        with closing(writer):
+            assert await asyncio.wait_for(reader.read(), MOST_S) == b""
 
 
 async def test_one_that_nobody_can_follow_is_named(

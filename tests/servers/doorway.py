@@ -34,9 +34,9 @@ class Doorway:
 
     def stand(self) -> None:
         with self._listening, socket.socket(socket.AF_UNIX) as old:
-            old.settimeout(MOST_S)
-            old.connect(str(self._behind))
             new, _ = self._listening.accept()
+            old.settimeout(MOST_S)
+            old.connect(str(self._behind))  # and then something has to be said
             # Who comes later finds nobody here.
             self._listening.close()
             with new:

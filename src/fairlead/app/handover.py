@@ -42,6 +42,11 @@ MUTE = "another server is using {}, and takes no other in its place: stop that o
 AGAIN_S = 0.02
 """The one that serves may be about to change."""
 GIVE_UP_S = 10.0
+FIRST_WORD_S = 1.0
+"""Who connects knows what it wants."""
+TURN_S = 5.0
+"""One that starts may take its time, but not another's that asks by then: that one waits for
+GIVE_UP_S. To start takes a second."""
 WAITS_S = 8.0
 """For the other one to serve, once all is its own. Requests wait meanwhile, as long as GIVE_UP_S,
 so none of them need fail."""
@@ -73,6 +78,8 @@ class Place:
         self._mark = mark
         self._lends = False
         self._giving: asyncio.Task[object] | None = None
+        self._offered_s: float | None = None
+        """When we began to wait for the next one to be ready. None: we do not."""
         self._door = Door(folder.door, self._meet)
 
     async def open(self) -> None:
@@ -113,7 +120,7 @@ class Place:
     # What others ask for.
 
     async def _meet(self, talk: Talk) -> None:
-        message = await talk.hear()
+        message = await talk.hear(FIRST_WORD_S)
         try:
             if isinstance(message, TakeOver):
                 await self._give(talk)
@@ -131,18 +138,30 @@ class Place:
         return Lent()
 
     async def _give(self, talk: Talk) -> None:
+        await self._end_turn()
         if self._giving is not None or self._store.lock is None:
             await talk.say(Refused("another one is taking over", None))
             return
         self._giving = asyncio.current_task()
+        self._offered_s = monotonic()
         try:
             listen = self._listen
             offer = Offer(os.getpid(), listen.host, listen.port)
             await talk.say(offer, [self._store.lock, *self._listener.listening()])
-            if isinstance(await talk.hear(), Ready):
+            ready = await talk.hear()
+            self._offered_s = None
+            if isinstance(ready, Ready):
                 await self._give_all(talk)
         finally:
-            self._giving = None
+            self._giving = self._offered_s = None
+
+    async def _end_turn(self) -> None:
+        """Of one that has said nothing since it was made an offer, as one that hangs. Nothing is
+        its own yet, and it learns that it is not heard any more."""
+        giving, since_s = self._giving, self._offered_s
+        if giving is not None and since_s is not None and monotonic() - since_s > TURN_S:
+            giving.cancel()
+            await asyncio.wait((giving,))
 
     async def _give_all(self, talk: Talk) -> None:
         self._lends = True

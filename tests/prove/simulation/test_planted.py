@@ -338,6 +338,12 @@ def a_refusal_says_nothing_of_its_limits(patch: Patch) -> None:
     patch.setattr(failures, "dry_for_s", lambda headers: None)
 
 
+MONEY_IS_ELSEWHERE = (
+    "no process spends",
+    "the ledger knows what is left",
+    "nothing acknowledged is lost",
+)
+
 FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     reserves_count_for_nothing: ("the ledger knows what is left", "spent and reserved stay"),
     a_settle_runs_twice: ("an attempt settles once",),
@@ -356,8 +362,8 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     another_answers_in_the_middle: ("the text is whole", "what was told before an error"),
     an_exchange_is_not_left: ("no exchange is left open",),
     something_runs_on: ("no task outlives its request",),
-    who_takes_over_inherits_nothing: ("no process spends", "the ledger knows what is left"),
-    who_has_handed_over_asks_nobody: ("no process spends", "the ledger knows what is left"),
+    who_takes_over_inherits_nothing: MONEY_IS_ELSEWHERE,
+    who_has_handed_over_asks_nobody: MONEY_IS_ELSEWHERE,
     both_think_they_serve: ("one process serves", "nothing acknowledged is lost"),
     who_is_left_gives_up: ("who is left serves",),
     # Both were real.
