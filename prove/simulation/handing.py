@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from facts import attempt, attempted, endpoint
 from fairlead.app import handover
 from fairlead.app.handover import GIVE_UP_S, TURN_S, WAITS_S, Before, Others, Place
 from fairlead.outside.config.settings import Listen
@@ -23,10 +24,9 @@ from fairlead.outside.store import Store
 from fairlead.state import State
 from fairlead.state.keys import Keys
 from fairlead.state.ledger import AT_ONCE
-from fairlead.types.catalog import Catalog, Endpoint, Model, Price, Rates
-from fairlead.types.decision import Attempt, Caller, Limits, Score
+from fairlead.types.catalog import Catalog
+from fairlead.types.decision import Caller, Limits
 from fairlead.types.errors import OurError, OverBudget, Overloaded
-from fairlead.types.facts import Attempted
 from prove.simulation.chance import Chance
 from prove.simulation.invariants import BALANCES, Broken, must
 from prove.simulation.loop import Stuck, VirtualLoop
@@ -36,14 +36,6 @@ from prove.simulation.story import MIDNIGHTS_S, STARTS_S
 from prove.simulation.town import Citizen, Link, Mark, Town
 
 PROCESS: "ContextVar[Process | None]" = ContextVar("process", default=None)
-ENDPOINT = Endpoint(
-    name="a/m",
-    provider="a",
-    model=Model("m", prices=(Price(Rates(1, 1), source="list"),)),
-    upstream_model="m",
-    dialect="openai_chat",
-    base_url="http://127.0.0.1:1/v1",
-)
 HANGS_S = 500.0
 
 
@@ -115,7 +107,7 @@ class Process(Citizen):
         folder = Folder(Path(f"/simulated/{number}"))
         self.store = Store(folder.database, town.loop, lock=lock)
         self.writer = machine.writer
-        state = State(Catalog(endpoints=(ENDPOINT,)), self.store, Keys(b""), lambda: 0.0)
+        state = State(Catalog(endpoints=(endpoint(),)), self.store, Keys(b""), lambda: 0.0)
         self.ledger = state.ledger
         self.others = Others(folder, self.store, state)
         town.moving = self
@@ -413,55 +405,25 @@ class Handing:
         # Another attempt of a request that the old one has already begun.
         await asyncio.sleep(chance.one_of((0.0, 0.0, 0.5, 3.0)))
         now_ms = machine.now_ms()
-        hold = process.ledger.hold(name, name, caller, _attempt(self.worst), now_ms)
+        hold = process.ledger.hold(name, name, caller, attempt(self.worst), now_ms)
         try:
             if hold.durable is not AT_ONCE:
                 await hold.durable
         except (OverBudget, Overloaded, asyncio.CancelledError):
             if not process.dead:
-                process.ledger.settle(hold, _attempted(name, 0), machine.now_ms())
+                process.ledger.settle(hold, attempted(id=name, cost_nano_usd=0), machine.now_ms())
             raise
         self.note("sent", f"{name} of {caller.id} by process {process.number}")
         sent = Sent(name, caller.id, hold.day, self.worst)
         self.truth.send(sent)
         await asyncio.sleep(chance.random() * chance.one_of((0.1, 5.0)))
         sent.cost = chance.whole(0, self.worst)
-        settled = process.ledger.settle(hold, _attempted(name, sent.cost), machine.now_ms())
+        settled = process.ledger.settle(
+            hold, attempted(id=name, cost_nano_usd=sent.cost), machine.now_ms()
+        )
         await settled
         sent.acknowledged = True
         self.note("settled", name)
-
-
-def _attempt(worst: int) -> Attempt:
-    return Attempt(
-        endpoint=ENDPOINT,
-        secret=None,
-        score=Score(1, 1, 1, 1),
-        expected_cost_nano_usd=worst,
-        worst_cost_nano_usd=worst,
-        expected_ms=1.0,
-    )
-
-
-def _attempted(name: str, cost: int) -> Attempted:
-    return Attempted(
-        id=name,
-        endpoint=ENDPOINT.name,
-        provider="a",
-        model="m",
-        zone="cloud",
-        credential="",
-        failure="",
-        message="",
-        status=200,
-        began_ms=0.0,
-        first_token_ms=None,
-        total_ms=1.0,
-        usage=None,
-        cost_nano_usd=cost,
-        basis="provider_usage",
-        price_version="list",
-    )
 
 
 def hand(seed: int, machine: Machine) -> Result:

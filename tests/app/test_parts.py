@@ -21,6 +21,7 @@ from app.made import (
     server,
     status,
 )
+from facts import NOON_MS, attempt
 from fairlead.app.parts import Running, _limits, running
 from fairlead.outside.config.settings import LimitSettings, ServerSettings
 from fairlead.outside.folder import Folder
@@ -32,7 +33,6 @@ from fairlead.types.errors import OurError
 from servers.canned import OPENAI
 from servers.scripted import Gate, Scripted, stream
 from servers.setup import Setup
-from state.made import NOON_MS, attempt
 
 LEFT_OPEN = (
     "SELECT count(*) FROM intent LEFT JOIN settle USING (attempt_id)"

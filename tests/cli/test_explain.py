@@ -25,6 +25,7 @@ from decide.pool import (
     keyed,
     view,
 )
+from facts import attempted, exchanged, refused
 from fairlead.cli.explain import LoadCatalog, command, guessed, preview, record
 from fairlead.cli.explanation import read, show
 from fairlead.decide import consider, decide
@@ -37,7 +38,6 @@ from fairlead.types.catalog import Catalog, Shift
 from fairlead.types.chat import Narrowing
 from fairlead.types.decision import Vitals
 from fairlead.types.errors import BadRequest, NotFound, OurError, UnknownModel
-from state.made import attempted, exchanged, refused
 
 NOW_MS = 1_795_521_600_000
 """2026-11-24, noon in UTC."""

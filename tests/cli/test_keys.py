@@ -11,6 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.kept import printed, terminal
+from facts import DAY_MS, NOON_MS
 from fairlead.cli import keys
 from fairlead.outside import pepper
 from fairlead.outside.folder import Folder
@@ -19,7 +20,6 @@ from fairlead.state.keys import Keys
 from fairlead.state.keys import list_keys as kept_keys
 from fairlead.types.decision import Caller, Limits
 from fairlead.types.errors import BadRequest, NotFound
-from state.made import DAY_MS, NOON_MS
 
 KEY = re.compile(r"fl-[\w-]{43}")
 USD = 10**9

@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.kept import kept, printed, terminal
+from facts import DAY_MS, NOON_MS, attempted, exchanged, refused
 from fairlead.cli.logs import Outcome, fits, logs, logs_command
 from fairlead.outside.folder import Folder
 from fairlead.outside.journal import ADD, Entry, Filter, Journal
@@ -20,7 +21,6 @@ from fairlead.outside.store import Store
 from fairlead.types.chat import Usage
 from fairlead.types.errors import NotFound
 from fairlead.types.facts import Fact
-from state.made import DAY_MS, NOON_MS, attempted, exchanged, refused
 
 FLAGSHIP = attempted(model="claude-opus-5", endpoint="anthropic/claude-opus-5")
 FACTS: tuple[Fact, ...] = (

@@ -12,13 +12,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.kept import kept, printed, terminal
+from facts import DAY_MS, NOON_MS, attempted, exchanged, refused
 from fairlead.cli.usage import saved_percent, usage, usage_command
 from fairlead.outside.folder import Folder
 from fairlead.outside.journal import UsageBy, UsageRow
 from fairlead.types.chat import Usage
 from fairlead.types.errors import NotFound
 from fairlead.types.facts import Fact
-from state.made import DAY_MS, NOON_MS, attempted, exchanged, refused
 
 USD = 10**9
 FLAGSHIP = attempted(model="flagship", endpoint="acme/flagship")

@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from facts import attempted
 from fairlead.dialects import DIALECTS
 from fairlead.dialects.dialect import Reply
 from fairlead.types.chat import Request
 from fairlead.types.errors import Failure, GatewayError, Overloaded, ShuttingDown, UpstreamError
-from state.made import attempted
 
 REPLY = Reply("r1", 1_700_000_000, "small")
 ATTEMPT = attempted(id="a1", failure="stream_broken")

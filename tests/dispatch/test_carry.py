@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from facts import attempted
 from fairlead.decide import decide
 from fairlead.dialects.openai_chat import OPENAI_CHAT
 from fairlead.dispatch import Dispatch, Errand
@@ -42,7 +43,6 @@ from servers.scripted import (
     silent,
     stream,
 )
-from state.made import attempted
 
 GOOD = canned.OPENAI["text"]
 FRAMES = GOOD.frames

@@ -16,13 +16,13 @@ import aiohttp
 import pytest
 
 from dialects.anthropic_cases import message_of
+from facts import attempted
 from fairlead.decide.eligible import HEALTHY
 from fairlead.types.decision import Limits
 from servers import canned
 from servers.canned import ANTHROPIC, OPENAI, TEXT
 from servers.inprocess import LIST, Got, Served, at, serving
 from servers.scripted import Answer, End, Gate, Script, Scripted, Seen, reply, stream
-from state.made import attempted
 
 PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 FRAMES = {"openai_chat": OPENAI["text"].frames, "anthropic_messages": ANTHROPIC["text"].frames}

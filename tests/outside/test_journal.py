@@ -6,12 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from facts import DAY_MS, NOON_MS, attempted, exchanged, refused
 from fairlead.outside.journal import ADD, Entry, Filter, Journal, UsageBy, UsageRow
 from fairlead.outside.store import Store
 from fairlead.types.chat import Usage
 from fairlead.types.errors import BadRequest, NotFound
 from fairlead.types.facts import Fact
-from state.made import DAY_MS, NOON_MS, attempted, exchanged, refused
 
 
 @pytest.fixture

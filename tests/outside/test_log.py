@@ -6,10 +6,10 @@ import os
 import msgspec
 import pytest
 
+from facts import NOON_MS, attempted, exchanged, refused
 from fairlead.outside import log
 from fairlead.outside.log import Log
 from fairlead.types.facts import Fact
-from state.made import NOON_MS, attempted, exchanged, refused
 
 
 @pytest.fixture(autouse=True)

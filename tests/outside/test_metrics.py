@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from facts import attempted, exchanged, refused
 from fairlead.outside import metrics
 from fairlead.outside.metrics import Live, Metrics
 from fairlead.types.chat import Usage
 from fairlead.types.decision import Vitals
 from fairlead.types.facts import Attempted, Fact
-from state.made import attempted, exchanged, refused
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import uvloop
 
+from facts import NOON_MS, attempt, attempted
 from fairlead.outside.store import Store
 from fairlead.state.ledger import Ledger
 from fairlead.types.decision import Caller, Limits
-from state.made import NOON_MS, attempt, attempted
 
 HARD = Caller("hard", "hard", limits=Limits(budget_day_nano_usd=10**15))
 FREE = Caller("free", "free")

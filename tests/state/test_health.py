@@ -2,12 +2,12 @@
 
 import pytest
 
+from facts import attempted, endpoint
 from fairlead.state.health import Health
 from fairlead.types.catalog import Catalog
 from fairlead.types.chat import Usage
 from fairlead.types.decision import Vitals
 from fairlead.types.errors import Failure
-from state.made import attempted, endpoint
 
 KEY = ("acme/small", "env:A")
 OTHER_CREDENTIAL = ("acme/small", "env:B")

@@ -2,11 +2,11 @@
 
 import pytest
 
+from facts import NOON_MS
 from fairlead.outside.store import Store
 from fairlead.state import idempotency
 from fairlead.state.idempotency import KEEP_MS, Asked, Idempotency, Kept, asked
 from fairlead.types.errors import BadRequest, KeyInUse, KeyReused, Overloaded
-from state.made import NOON_MS
 
 BODY = b'{"model": "a"}'
 ONCE = asked("k1", "order-7", BODY)

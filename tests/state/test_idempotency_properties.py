@@ -13,10 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from facts import NOON_MS
 from fairlead.outside.store import Store
 from fairlead.state.idempotency import KEEP_MS, Asked, Idempotency, Kept, asked
 from fairlead.types.errors import KeyInUse, KeyReused
-from state.made import NOON_MS
 
 T = TypeVar("T")
 Name = tuple[str, str]

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facts import DAY_MS, NOON_MS, attempt, attempted
 from fairlead.outside.store import Store
 from fairlead.state.ledger import AT_ONCE, SETTLED, Hold, Ledger, Wanted
 from fairlead.state.windows import windows_at
 from fairlead.types.chat import Usage
 from fairlead.types.decision import Caller, Limits
 from fairlead.types.errors import OurError, OverBudget, Overloaded
-from state.made import DAY_MS, NOON_MS, attempt, attempted
 
 MONTH_END_MS = 1_796_083_200_000
 """2026-12-01 00:00 UTC."""

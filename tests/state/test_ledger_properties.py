@@ -15,11 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from facts import DAY_MS, attempt, attempted
 from fairlead.outside.store import Store
 from fairlead.state.ledger import MAX_INTEGER, Hold, Ledger
 from fairlead.types.decision import Caller, Limits
 from fairlead.types.errors import OverBudget
-from state.made import DAY_MS, attempt, attempted
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
+from facts import attempt, attempted, endpoint
 from fairlead.decide.balance import balanced
 from fairlead.state.health import Health
 from fairlead.state.loads import FAILED_MS, Load, twins
 from fairlead.types.catalog import Catalog, Endpoint
-from state.made import attempt, attempted, endpoint
 
 NOW_S = 1000.0
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from facts import NOON_MS, attempt, attempted, endpoint, exchanged
 from fairlead.outside.store import Store
 from fairlead.state import State
 from fairlead.state.keys import LOCAL, Keys
 from fairlead.types.catalog import Catalog
 from fairlead.types.decision import Caller, Limits, View
-from state.made import NOON_MS, attempt, attempted, endpoint, exchanged
 
 CATALOG = Catalog(endpoints=(endpoint(),))
 LIMITED = Caller("k1", "team", limits=Limits(budget_day_nano_usd=100))

@@ -1,4 +1,4 @@
-"""Values for tests of state and sinks: one endpoint, one attempt at it, and what came of it."""
+"""Facts for tests: one endpoint, one attempt at it, and what came of it."""
 
 from typing import Any
 
