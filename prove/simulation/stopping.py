@@ -55,6 +55,12 @@ class Stop(Struct):
         return self.site.closed_s
 
     @property
+    def read_s(self) -> float:
+        """Who came before was read before it closed. If it stood still until then nobody was."""
+        from_s, until_s = self.site.stood
+        return (from_s if until_s >= self.closed_s - SOON_S else self.closed_s) - SOON_S
+
+    @property
     def cuts_s(self) -> float:
         """Until when it lets run what runs."""
         return min(self.closed_s + self.window_s, max(self.again_s, self.told_s))
@@ -73,7 +79,7 @@ class Stop(Struct):
     def ends(self, request: Request, outcome: str, shut: bool) -> None:
         """With an answer, or without; ``shut``: it was told why."""
         now_s, began_s = self.machine.now_s(), request.client.began_s
-        if not (shut or outcome in TURNED_AWAY) or began_s >= self.closed_s - SOON_S:
+        if not (shut or outcome in TURNED_AWAY) or began_s >= self.read_s:
             return
         where = f"request {request.ask.number}, {outcome}, began at {began_s:.3f}, {self.times}"
         must(now_s >= self.cuts_s, "what runs may end within the window", where)

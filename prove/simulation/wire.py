@@ -33,6 +33,8 @@ class Site:
     def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
         self.sockets = (Socket(),)
         self.closed_s = FOREVER_S
+        self.stood = (0.0, 0.0)
+        """From when until when the process stood still, the last time that it did."""
         self._protocol = protocol
 
     def close(self) -> None:
