@@ -9,8 +9,8 @@ import asyncio
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from random import Random
@@ -150,6 +150,8 @@ class Load:
     wall: Wall
     callers: Callers
     books: Books
+    end: Callable[[], None]
+    """The gateway ends, and what it has to put down is put down."""
 
     def held(self) -> Held:
         text = request("GET", f"{self.running.address}/metrics").body.decode()
@@ -214,13 +216,14 @@ def _known_words(lot: Lot, saw: int) -> int:
 @contextmanager
 def loaded(dice: Random) -> Iterator[Load]:
     wall = Wall()
-    with tempfile.TemporaryDirectory() as name, scripted() as up:
+    with tempfile.TemporaryDirectory() as name, scripted() as up, ExitStack() as stack:
         folder = Path(name)
         setup = _set_up(up, wall)
         keys = {key: create_key(folder / "data", key, *words) for key, words in BUDGETS.items()}
-        with gateway(folder, setup.text(limits=PATIENT), setup.secrets) as running:
-            callers = Callers(keys, urlsplit(running.address).port or 0, dice)
-            yield Load(running, up, wall, callers, Books(running.data / "fairlead.db"))
+        running = stack.enter_context(gateway(folder, setup.text(limits=PATIENT), setup.secrets))
+        callers = Callers(keys, urlsplit(running.address).port or 0, dice)
+        books = Books(running.data / "fairlead.db")
+        yield Load(running, up, wall, callers, books, stack.close)
 
 
 def _set_up(up: Scripted, wall: Wall) -> Setup:

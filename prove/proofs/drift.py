@@ -41,6 +41,7 @@ def prove(short: bool) -> dict[str, object]:
         asyncio.run(_ask(load.callers, todo[WORKERS:]))
         left = _released(before, load, times)
         left["reserved_left"] += _unaffordable(load)
+        load.end()
         return _figures(load, planned, left, times)
 
 

@@ -73,6 +73,7 @@ def prove(short: bool) -> dict[str, object]:
             samples.append(_sample(load))
             told = f"soak: {number + 1} of {chunks}, {samples[-1].rss_mb:.1f} MB"
             print(told, end="\r", file=sys.stderr, flush=True)
+        load.end()
         compared = load.compared(planned)
         not_settled = load.books.open_intents()
         balance_differs = load.books.balances_that_differ()
