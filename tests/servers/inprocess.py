@@ -40,6 +40,8 @@ from servers.scripted import Scripted
 PEPPER = b"p" * 32
 RATES = Rates(input=1_000_000, output=5_000_000, cached_read=100_000)
 QUICK = Timeouts(connect_s=0.2, first_token_s=0.15, stall_s=0.1)
+PATIENT = Limits(max_wait_s=20.0)
+"""How long a busy machine lets the loop wait is no reason to turn anybody away."""
 LIST = "list"
 """The route that asks every endpoint in the order in which the test names them."""
 
@@ -234,7 +236,7 @@ async def serving(
     folder: Path,
     up: Scripted,
     *endpoints: Endpoint,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = PATIENT,
     key: KeyLimits | None = None,
     routes: tuple[str, ...] = (),
     dice: float = 0.0,
