@@ -1,7 +1,7 @@
 """Callers' words, made fit for a disk and a terminal. Knows no fact."""
 
 # C1 controls (U+009B begins an ANSI sequence as ESC [ does) and Unicode's line separators.
-UNPRINTABLE = dict.fromkeys([*range(0x7F, 0xA0), 0x2028, 0x2029], "\N{REPLACEMENT CHARACTER}")
+UNPRINTABLE = dict.fromkeys([*range(0x80, 0xA0), 0x2028, 0x2029], "\N{REPLACEMENT CHARACTER}")
 
 
 def storable(text: str) -> str:
