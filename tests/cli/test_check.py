@@ -122,10 +122,13 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_names_nobody_is_warned_of(tmp_path: Path, text: str, found: str) -> None:
-    status, printed = checked(tmp_path, text)
+    status, printed = checked(tmp_path, text, env={})
+    with_a_key = checked(tmp_path, text)[1]
 
+    warning = f"warning: no provider is named, so nothing is served{found}"
     assert status == 0
-    assert printed.endswith(f"warning: no provider is named, so nothing is served{found}\n")
+    assert printed.endswith(f"{warning}\n")
+    assert f"{warning} (`providers: {{openai: }}` takes the key in the environment)" in with_a_key
 
 
 def test_as_json(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fairlead.outside.config import (
     Problem,
     Settings,
     build,
+    default_settings,
     load,
     missing,
     unserved,
@@ -90,7 +91,7 @@ def examined(path: Path, env: Mapping[str, str], catalogue: Catalogue) -> Report
     except ConfigError as error:
         problems = ConfigError((*error.problems, *absent)).problems
         return Report(file=str(path), ok=False, problems=problems, warnings=settings.warnings)
-    return told(path, settings, catalog, absent)
+    return told(path, settings, catalog, absent, idle(settings, catalog, env))
 
 
 def not_there(path: Path) -> Problem:
@@ -100,7 +101,13 @@ def not_there(path: Path) -> Problem:
     return Problem(printable(str(path)), 0, 0, 0, "there is no such file", hint)
 
 
-def told(path: Path, settings: Settings, catalog: Catalog, absent: tuple[Problem, ...]) -> Report:
+def told(
+    path: Path,
+    settings: Settings,
+    catalog: Catalog,
+    absent: tuple[Problem, ...],
+    idle: tuple[str, ...],
+) -> Report:
     """A provider that is declared and serves nothing counts 0."""
     providers = {each.name: 0 for each in settings.providers if each.kind != "simulated"}
     for endpoint in catalog.endpoints:
@@ -109,19 +116,21 @@ def told(path: Path, settings: Settings, catalog: Catalog, absent: tuple[Problem
         file=str(path),
         ok=not absent,
         problems=absent,
-        warnings=(*settings.warnings, *unserved(catalog), *idle(settings, catalog)),
+        warnings=(*settings.warnings, *unserved(catalog), *idle),
         providers=providers,
         endpoints=tuple(endpoint.name for endpoint in catalog.endpoints),
         routes=tuple(catalog.routes),
     )
 
 
-def idle(settings: Settings, catalog: Catalog) -> tuple[str, ...]:
-    """What is found on this machine or told by a server is not known before it is asked."""
+def idle(settings: Settings, catalog: Catalog, env: Mapping[str, str]) -> tuple[str, ...]:
+    """A file that names nobody. What is found on this machine is not known before it is asked."""
     if catalog.endpoints or settings.providers:
         return ()
     found = ", but for model servers found on this machine" if settings.server.discover else ""
-    return (f"no provider is named, so nothing is served{found}",)
+    there = [each.name for each in default_settings(env).providers]
+    hint = f" (`providers: {{{there[0]}: }}` takes the key in the environment)" if there else ""
+    return (f"no provider is named, so nothing is served{found}{hint}",)
 
 
 def complaints(report: Report) -> list[Text]:
