@@ -12,13 +12,16 @@ import pytest
 from msgspec.structs import replace
 
 from app.made import KNOWN, create_key, lines, revoke_key, rows, server, status
+from fairlead.app import upkeep
 from fairlead.app.parts import Running, running
 from fairlead.app.sources import Sources, as_if_simulated
 from fairlead.app.upkeep import Upkeep
 from fairlead.outside.folder import Folder
+from fairlead.outside.store import Store
 from fairlead.outside.upstream import HttpUpstream
 from fairlead.state.idempotency import KEEP_MS, asked
 from fairlead.state.idempotency import Kept as Answered
+from fairlead.state.keys import keys_version
 from servers.canned import OPENAI
 from servers.scripted import scripted
 from servers.setup import Setup
@@ -264,6 +267,34 @@ async def test_a_revoked_key_is_refused_and_leaves_no_open_door(kept: Kept) -> N
 
         assert await turns(kept, 401, key) < HALF_A_SECOND
         assert await status(kept.gateway.address) == 401
+
+
+async def test_keys_that_cannot_be_read_are_told_of_once(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = asyncio.Semaphore(0)
+    loop = asyncio.get_running_loop()
+
+    def look(store: Store) -> int:
+        loop.call_soon_threadsafe(looked.release)
+        return keys_version(store)
+
+    monkeypatch.setattr(upkeep, "KEYS_EVERY_S", 0.01)
+    monkeypatch.setattr(upkeep, "keys_version", look)
+    database, away = kept.folder.database, kept.folder.path / "away"
+    database.rename(away)
+
+    async with chore(asyncio.ensure_future(kept.upkeep.follow_keys())), asyncio.timeout(MOST_S):
+        for _ in range(5):
+            await looked.acquire()
+        away.rename(database)
+        while "keys can be read again" not in kept.said:
+            await kept.next_said()
+
+    assert kept.said == [
+        "error: keys cannot be read, the known ones stay: unable to open database file",
+        "keys can be read again",
+    ]
 
 
 # Old records.

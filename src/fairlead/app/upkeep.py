@@ -54,14 +54,20 @@ class Upkeep:
     async def follow_keys(self) -> None:
         store, keys = self._running.store, self._running.state.keys
         seen: int | None = None  # a key may have been made since ours were read
+        wrong = ""  # told once: we look four times a second
         while True:
             try:
                 version = await to_thread(keys_version, store)
                 if version != seen:
                     keys.replace(await to_thread(list_keys, store))
                     seen = version
+                if wrong:
+                    self._tell("info", ["keys can be read again"])
+                wrong = ""
             except sqlite3.Error as error:
-                self._tell("error", [f"keys cannot be read, the known ones stay: {error}"])
+                if wrong != str(error):
+                    self._tell("error", [f"keys cannot be read, the known ones stay: {error}"])
+                wrong = str(error)
             await asyncio.sleep(KEYS_EVERY_S)
 
     async def follow_others(self) -> None:
