@@ -157,6 +157,22 @@ async def test_a_refusal_is_told_to_who_still_sends_and_ends_the_connection(serv
     assert answer.startswith(b"HTTP/1.1 503 ")
 
 
+@pytest.mark.parametrize(("size", "told"), [(LONG, b"503"), (SMALL_BYTES, b"100")])
+async def test_who_asks_before_it_sends_is_told_then(
+    served: Served, size: int, told: bytes
+) -> None:
+    body, asked = body_of(LIMITS.max_body_bytes), body_of(size)
+    held = [await begun(served, body, ROOM // 2) for _ in range(2)]
+    sender = await Sender.to(served)
+
+    await sender.send(served.head(asked, expect="100-continue"))
+    answer = await sender.head()
+    for each in (*held, sender):
+        each.leave()
+
+    assert answer[9:12] == told
+
+
 async def test_a_refusal_is_on_record(served: Served) -> None:
     body = body_of(LONG)
     held = [await begun(served, body, LONG - 40 * KIB) for _ in range(2)]

@@ -36,6 +36,8 @@ async def read_body(
         raise UnsupportedEncoding(message, param="content-encoding")
     if request.headers.get("expect", "").lower() == "100-continue" and request.can_read_body:
         # Clients with a large body wait for this before they send it (RFC 9110 section 10.1.1).
+        if length is not None and length > SMALL_BYTES and not memory.has_room(length):
+            raise memory.overloaded()
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     try:

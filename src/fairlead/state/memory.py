@@ -24,6 +24,9 @@ class Memory:
         self.most_bytes = most_bytes
         self.taken_bytes = 0
 
+    def has_room(self, size: int) -> bool:
+        return self.taken_bytes + size <= self.most_bytes
+
     def overloaded(self) -> Overloaded:
         return Overloaded(self._full, retry_after_s=1)
 
