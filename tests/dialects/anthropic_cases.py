@@ -20,6 +20,10 @@ from fairlead.types.errors import UpstreamError
 GOLDEN = Golden("anthropic_messages")
 JSON = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
 NEWER = {"anthropic-version": "2026-10-21"}
+CALL = {"type": "tool_use", "id": "1", "name": "f", "input": {}}
+RESULT = {"type": "tool_result", "tool_use_id": "1", "content": "1"}
+SAID = {"type": "text", "text": "Yes."}
+USER = {"role": "user", "content": "Hi"}
 
 
 def endpoint(*can: Capability, **facts: Any) -> Endpoint:
@@ -28,6 +32,10 @@ def endpoint(*can: Capability, **facts: Any) -> Endpoint:
 
 def asked(**fields: Any) -> Request:
     return Request(**{"dialect": "anthropic_messages", "model": "m", "body": b"{}", **fields})
+
+
+def turn(role: str, *blocks: Any) -> dict[str, Any]:
+    return {"role": role, "content": list(blocks)}
 
 
 def own(body: bytes, headers: Mapping[str, str] = NOTHING) -> Request:

@@ -5,20 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from dialects.anthropic_cases import GOLDEN, JSON, endpoint, own
+from dialects.anthropic_cases import CALL, GOLDEN, JSON, RESULT, SAID, USER, endpoint, own, turn
 from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from fairlead.dialects.anthropic_messages_wire import UNSIGNED
 from fairlead.types.chat import Narrowing, Request
 
 PLAIN = endpoint()
-CALL = {"type": "tool_use", "id": "1", "name": "f", "input": {}}
-RESULT = {"type": "tool_result", "tool_use_id": "1", "content": "1"}
-SAID = {"type": "text", "text": "Yes."}
-USER = {"role": "user", "content": "Hi"}
-
-
-def turn(role: str, *blocks: Any) -> dict[str, Any]:
-    return {"role": role, "content": list(blocks)}
 
 
 @pytest.mark.parametrize("case", GOLDEN.cases("request"))

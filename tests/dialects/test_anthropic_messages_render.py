@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dialects.anthropic_cases import JSON, asked, endpoint
+from dialects.anthropic_cases import CALL, JSON, RESULT, SAID, USER, asked, endpoint, turn
 from fairlead.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from fairlead.dialects.wire import safe_tool_name
 from fairlead.types.chat import (
@@ -36,16 +36,6 @@ def body_of(request: Request, to: Any = PLAIN, cap: int | None = None) -> Any:
 
 def crossing(**fields: Any) -> Request:
     return asked(**{"dialect": "other", "messages": HI, **fields})
-
-
-CALL = {"type": "tool_use", "id": "1", "name": "f", "input": {}}
-RESULT = {"type": "tool_result", "tool_use_id": "1", "content": "1"}
-SAID = {"type": "text", "text": "Yes."}
-USER = {"role": "user", "content": "Hi"}
-
-
-def turn(role: str, *blocks: Any) -> dict[str, Any]:
-    return {"role": role, "content": list(blocks)}
 
 
 def texts(*said: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 is lost however they end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,6 @@ HALF = len(LONG) // 2
 KEPT = 1_000_000
 """One long answer fits, and not two."""
 PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
-
-
-@pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        yield server
 
 
 def in_halves(*between: Step, upto: int = len(LONG)) -> tuple[Step, ...]:

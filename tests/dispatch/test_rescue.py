@@ -6,7 +6,7 @@ twice or charged twice.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from time import monotonic
@@ -37,12 +37,6 @@ ASKED: Mapping[str, Any] = {
     "max_tokens": 99,
     "messages": [{"role": "user", "content": "Hello."}],
 }
-
-
-@pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        yield server
 
 
 async def ask(

@@ -2,7 +2,7 @@
 answers are whole although their stream is not."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,6 @@ CASES: dict[str, tuple[str, str, Script, Usage]] = {
         Usage(INPUT_TOKENS, 3),
     ),
 }
-
-
-@pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        yield server
 
 
 @pytest.mark.parametrize("case", CASES)

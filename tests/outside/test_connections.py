@@ -35,13 +35,6 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def up() -> AsyncIterator[HttpUpstream]:
-    upstream = HttpUpstream("fairlead-test")
-    yield upstream
-    await upstream.close()
-
-
-@pytest.fixture
 async def server() -> AsyncIterator[Scripted]:
     async with Scripted() as running:
         running.on("m", reply(b"1"))

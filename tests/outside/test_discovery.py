@@ -1,7 +1,7 @@
 """What is found on this machine, what is learned of it, and what is no model server."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,6 @@ Pages = Mapping[str, Any]
 """What a server answers by path: JSON, bytes, or a script. For the rest, 404."""
 
 PATIENCE_S = 5.0
-
-
-@pytest.fixture
-async def up() -> AsyncIterator[HttpUpstream]:
-    upstream = HttpUpstream("fairlead-test")
-    yield upstream
-    await upstream.close()
 
 
 @pytest.fixture

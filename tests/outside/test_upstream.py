@@ -1,7 +1,7 @@
 """The one client, against a real server that misbehaves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -16,13 +16,6 @@ from servers.scripted import End, Gate, Scripted, Step, cut, head, reply, script
 TIMEOUTS = Timeouts(connect_s=1.0)
 LONG_S = 5.0
 BODY = b'{"model":"m"}'
-
-
-@pytest.fixture
-async def up() -> AsyncIterator[HttpUpstream]:
-    upstream = HttpUpstream("fairlead-test")
-    yield upstream
-    await upstream.close()
 
 
 @pytest.fixture

@@ -15,12 +15,6 @@ ASK = {"model": "a", "messages": [{"role": "user", "content": "Hello."}]}
 
 
 @pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        yield server
-
-
-@pytest.fixture
 async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
     endpoints = at(up, "a", context_tokens=32_000), at(up, "b", released="2026-02-01")
     async with serving(tmp_path, up, *endpoints) as running:

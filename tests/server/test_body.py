@@ -14,19 +14,11 @@ from fairlead.server.body import MAX_STRINGS, MAX_VALUES, count
 from fairlead.server.limits import Limits
 from fairlead.types.decision import Limits as KeyLimits
 from fairlead.types.facts import Refused
-from servers import canned
 from servers.inprocess import Served, at, serving
 from servers.scripted import Scripted
 
 SMALL = Limits(max_body_bytes=2000, body_grace_s=0.05, linger_s=0.05)
 ASK = b'{"model":"a","messages":[{"role":"user","content":"Hello."}]}'
-
-
-@pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        server.on("a", canned.OPENAI["text"])
-        yield server
 
 
 @pytest.fixture

@@ -28,13 +28,6 @@ ANTHROPIC = {"anthropic-version": "2023-06-01"}
 
 
 @pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        server.on("a", GOOD)
-        yield server
-
-
-@pytest.fixture
 async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
     async with serving(tmp_path, up, at(up, "a")) as running:
         yield running

@@ -47,13 +47,6 @@ SIZES = {"in one piece": 100 * KIB, "in many pieces": LONG}
 
 
 @pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        server.on("a", canned.OPENAI["text"])
-        yield server
-
-
-@pytest.fixture
 async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
     async with serving(tmp_path, up, at(up, "a", **HUGE), limits=LIMITS) as running:
         yield running

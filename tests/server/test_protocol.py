@@ -18,13 +18,6 @@ from servers.scripted import Endless, Gate, Scripted, reply, stream
 
 
 @pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        server.on("a", canned.OPENAI["text"])
-        yield server
-
-
-@pytest.fixture
 async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
     async with serving(tmp_path, up, at(up, "a"), limits=Limits(linger_s=0.05)) as running:
         yield running

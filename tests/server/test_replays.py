@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -25,13 +25,6 @@ PLENTY = KeyLimits(budget_day_nano_usd=10**9)
 MOST_S = 5.0
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 GOOD = canned.OPENAI["text"]
-
-
-@pytest.fixture
-async def up() -> AsyncIterator[Scripted]:
-    async with Scripted() as server:
-        server.on("a", GOOD)
-        yield server
 
 
 def body(text: str = "Hello.", streams: bool = False, model: str = "a") -> dict[str, Any]:
