@@ -35,11 +35,7 @@ async def read_body(
         message = "compressed request bodies are not accepted; send it as it is"
         raise UnsupportedEncoding(message, param="content-encoding")
     if request.headers.get("expect", "").lower() == "100-continue" and request.can_read_body:
-        # Clients with a large body wait for this before they send it (RFC 9110 section 10.1.1).
-        if length is not None and length > SMALL_BYTES and not memory.has_room(length):
-            raise memory.overloaded()
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
+        await _go_on(request, memory)
     try:
         if request.content.is_eof():
             # It is here already, as nearly all are: two coroutines fewer.
@@ -51,56 +47,63 @@ async def read_body(
             share = Share(memory)
             share.take(len(body))
             return body, share
-        return await _counted(request, limits, Share(memory))
+        body, taken = await _gathered(request, limits, memory)
+        if len(body) > COUNTED_BYTES:
+            await count(body)
+        return body, taken
     except web.RequestPayloadError:
         raise NotHttp("the body ended before it was complete, or is not valid HTTP") from None
 
 
-async def _counted(
-    request: web.BaseRequest, limits: Limits, share: Share
+async def _go_on(request: web.BaseRequest, memory: Memory) -> None:
+    """Clients with a large body wait to be told so before they send it (RFC 9110 section 10.1.1).
+    Raises Overloaded."""
+    length = request.content_length
+    if length is not None and length > SMALL_BYTES and not memory.has_room(length):
+        raise memory.overloaded()
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
+
+
+async def _gathered(
+    request: web.BaseRequest, limits: Limits, memory: Memory
 ) -> tuple[bytes, Share | None]:
-    pieces: list[bytes] = []
-    try:
-        await _gather(request, limits, share, pieces)
-        body = b"".join(pieces)
-    except BaseException:
-        share.give_back()
-        raise
-    finally:
-        pieces.clear()  # an error would keep them
-    if len(body) > COUNTED_BYTES:
-        await count(body)
-    return body, share
-
-
-async def _gather(
-    request: web.BaseRequest, limits: Limits, share: Share, pieces: list[bytes]
-) -> None:
-    """As they come, for as long as they come. Who dribbles holds a place that others want. Only
-    what has come takes memory: what a head promises is nothing yet."""
+    """As it comes, for as long as it comes. Who dribbles holds a place that others want. Only what
+    has come takes memory: what a head promises is nothing yet."""
     loop = asyncio.get_running_loop()
-    began_s, size, counted = loop.time(), 0, 0
-    while True:
-        slowest_s = began_s + limits.body_grace_s + size / limits.min_bytes_per_s
-        try:
-            async with asyncio.timeout_at(min(loop.time() + limits.body_idle_s, slowest_s)):
-                piece = await request.content.readany()
-        except TimeoutError:
-            waited_s = loop.time() - began_s
-            message = f"{size:,} bytes of the body came within {waited_s:.1f} s, too slow"
-            raise RequestTimeout(message) from None
-        if not piece:
-            broken = request.content.exception()
-            if broken is not None:  # which is not raised if it came with the last piece
-                raise broken
-            return
-        size += len(piece)
-        if size > limits.max_body_bytes:
-            raise _too_large(limits)
-        if size > SMALL_BYTES:
-            share.take(size - counted)
-            counted = size
-        pieces.append(piece)
+    began_s, size = loop.time(), 0
+    pieces: list[bytes] = []
+    share: Share | None = None
+    try:
+        while True:
+            slowest_s = began_s + limits.body_grace_s + size / limits.min_bytes_per_s
+            try:
+                async with asyncio.timeout_at(min(loop.time() + limits.body_idle_s, slowest_s)):
+                    piece = await request.content.readany()
+            except TimeoutError:
+                waited_s = loop.time() - began_s
+                message = f"{size:,} bytes of the body came within {waited_s:.1f} s, too slow"
+                raise RequestTimeout(message) from None
+            if not piece:
+                broken = request.content.exception()
+                if broken is not None:  # which is not raised if it came with the last piece
+                    raise broken
+                return b"".join(pieces), share
+            size += len(piece)
+            if size > limits.max_body_bytes:
+                raise _too_large(limits)
+            if share is not None:
+                share.take(len(piece))
+            elif size > SMALL_BYTES:
+                share = Share(memory)
+                share.take(size)
+            pieces.append(piece)
+    except BaseException:
+        # The error would keep both.
+        pieces.clear()
+        if share is not None:
+            share.give_back()
+        raise
 
 
 async def count(body: bytes, slice_bytes: int = COUNTED_BYTES) -> tuple[int, int]:
