@@ -98,7 +98,8 @@ def parse_request(
     except wire.UNDECODABLE as error:
         raise wire.bad_request(error, get_args(WireRole)) from error
     _check(asked, operation, newer=version != VERSION)
-    wire.check_no_limit(loose)
+    if loose:
+        wire.check_no_limit(loose)
     narrowing, rest = (
         wire.narrowing(asked.metadata) if asked.metadata else (wire.NOT_NARROWED, NOTHING)
     )

@@ -182,7 +182,8 @@ def parse_request(body: bytes) -> Request:
         bound, loose = _carried(wire.members_of_request(body))
     except wire.UNDECODABLE as error:
         raise _bad_request(error, body) from error
-    wire.check_no_limit(loose)
+    if loose:
+        wire.check_no_limit(loose)
     messages = tuple(_messages(asked.messages, bound, loose))
     if asked.stream_options:
         _note(loose, "stream_options", asked.stream_options, "include_obfuscation")
