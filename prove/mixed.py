@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from prove.bills import PATIENT, PRICE, WORST_OUTPUT_NANO_USD, Bill, whole
 from prove.books import Books
 from prove.drift_wall import LEAVING, WORD, Lot, Wall, priced, unseen
+from prove.processes import open_files
 from servers.gateway import Gateway, create_key, gateway
 from servers.plain import request
 from servers.scripted import Scripted, scripted
@@ -156,12 +157,11 @@ class Load:
     def held(self) -> Held:
         text = request("GET", f"{self.running.address}/metrics").body.decode()
         gauges = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
-        files = len(list(Path(f"/proc/{self.running.process.pid}/fd").iterdir()))
         return Held(
             in_flight=int(float(gauges["fairlead_in_flight"])),
             holds=int(float(gauges["fairlead_open_holds"])),
             answers=self.wall.playing,
-            files=files - len(self.up.open),
+            files=open_files(self.running.process.pid) - len(self.up.open),
         )
 
     def quiet(self) -> Held:

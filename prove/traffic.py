@@ -3,14 +3,12 @@ bottleneck of what it measures."""
 
 import asyncio
 import json
-import os
 import re
 import sys
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from time import monotonic
 from typing import cast
@@ -226,52 +224,3 @@ async def serving(gateway: AbstractContextManager[Gateway]) -> AsyncIterator[Gat
         yield running
     finally:
         await asyncio.to_thread(gateway.__exit__, *sys.exc_info())
-
-
-# Processes ---------------------------------------------------------------------------------------
-
-
-def pin(pid: int, core: int) -> None:
-    """All threads of a process to one core, where there are two."""
-    if (os.cpu_count() or 1) > 1:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), {core})
-
-
-@contextmanager
-def pinned_here(core: int) -> Iterator[None]:
-    """This process's own thread."""
-    before = os.sched_getaffinity(0)
-    if len(before) > 1:
-        os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def rss_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-class Watched:
-    """The most memory that a process had while it was watched."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self.before_mb = self.most_mb = rss_mb(pid)
-
-    @property
-    def growth_mb(self) -> float:
-        return round(self.most_mb - self.before_mb, 1)
-
-    async def watch(self) -> None:
-        while True:
-            self.most_mb = max(self.most_mb, rss_mb(self._pid))
-            await asyncio.sleep(0.2)

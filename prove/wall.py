@@ -28,6 +28,7 @@ from prove.faults import FAULTS, Fault
 from prove.faulty import Paced
 from prove.heard import HANGS_S, MAX_TOKENS, Raw, ask
 from prove.judge import Asked, Right, failures_in, faults_of
+from prove.processes import peak_mib
 from prove.vendors import EMBEDDER, VECTORS, VENDORS, Vendor
 from servers.gateway import Gateway, create_key, gateway
 from servers.plain import request
@@ -225,7 +226,7 @@ def run(short: bool, at_once: int, slack_s: float) -> Run:
             done.alive = begun and _is_alive(running, key)
             metrics = request("GET", f"{running.address}/metrics").body
             done.left_open = _left_open(up)
-            done.peak_mib = _peak_mib(running.process.pid)
+            done.peak_mib = peak_mib(running.process.pid)
         asked = Counter((_cell_of(seen), seen.model) for seen in up.seen)
         done.canary_asked = sum("elsewhere" in seen.path for seen in up.seen)
         kept = _kept(Path(folder), running, metrics)
@@ -349,13 +350,6 @@ def _left_open(up: Scripted) -> int:
     while up.playing and monotonic() < until_s:
         sleep(0.01)
     return up.playing
-
-
-def _peak_mib(pid: int) -> int | None:
-    """The gateway's memory at its most, where the system tells."""
-    status = Path(f"/proc/{pid}/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) // 1024 if found else None
 
 
 def _kept(folder: Path, running: Gateway, metrics: bytes) -> dict[str, bytes]:

@@ -21,9 +21,10 @@ from random import Random
 
 import uvloop
 
+from prove.processes import Watched, pin, pinned_here
 from prove.refused import answers, tortured
 from prove.slow import Endless, Slow, kinds
-from prove.traffic import Callers, Upstream, Watched, pin, pinned_here, request, serving
+from prove.traffic import Callers, Upstream, request, serving
 from servers.gateway import Gateway, gateway
 from servers.hostile import CASES, Case, smuggling
 from servers.setup import Setup

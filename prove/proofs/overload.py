@@ -19,18 +19,9 @@ from time import monotonic
 
 import uvloop
 
+from prove.processes import Watched, cpu_s, pin, pinned_here
 from prove.streams import Streams
-from prove.traffic import (
-    Callers,
-    Heard,
-    Upstream,
-    Watched,
-    cpu_s,
-    pin,
-    pinned_here,
-    request,
-    serving,
-)
+from prove.traffic import Callers, Heard, Upstream, request, serving
 from servers.gateway import Gateway, gateway
 from servers.setup import Setup
 

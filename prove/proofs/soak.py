@@ -10,14 +10,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from statistics import linear_regression, quantiles
 from time import monotonic
 
 from prove.drift_wall import Lot, lots
 from prove.mixed import Held, Load, loaded
-from prove.traffic import rss_mb
+from prove.processes import rss_mb, threads
 
 SEED = 20
 PER_S = 60.0
@@ -56,8 +55,7 @@ async def _at_random(load: Load, todo: Iterator[Lot], seconds: float, dice: Rand
 def _sample(load: Load) -> Sample:
     held, pid = load.quiet(), load.running.process.pid
     took_s, load.callers.took_s = load.callers.took_s, []
-    threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
-    return Sample(monotonic(), rss_mb(pid), threads, held, took_s)
+    return Sample(monotonic(), rss_mb(pid), threads(pid), held, took_s)
 
 
 def prove(short: bool) -> dict[str, object]:
