@@ -303,7 +303,10 @@ def test_an_absent_provider_serves_nothing_and_breaks_nothing() -> None:
         ),
         pytest.param(
             "providers: {openai: }\nroutes: {r: {models: [gpt-5-mini, gpt-5-mni]}}",
-            ["2:35 there is no model `gpt-5-mni` did you mean `gpt-5-mini`?"],
+            [
+                "2:35 there is no model `gpt-5-mni` did you mean `gpt-5-mini`? Else"
+                " `models` must say who serves it"
+            ],
             id="model",
         ),
         pytest.param(
@@ -313,12 +316,15 @@ def test_an_absent_provider_serves_nothing_and_breaks_nothing() -> None:
         ),
         pytest.param(
             "providers: {openai: }\nserver: {baseline: gpt-5-mega}",
-            ["2:20 there is no model `gpt-5-mega` did you mean `gpt-5-mini`?"],
+            [
+                "2:20 there is no model `gpt-5-mega` did you mean `gpt-5-mini`? Else"
+                " `models` must say who serves it"
+            ],
             id="baseline",
         ),
         pytest.param(
             "providers: {openai: }\nmodels: {a: {at: openai, successor: b}, bb: openai}",
-            ["2:37 there is no model `b` did you mean `bb`?"],
+            ["2:37 there is no model `b` did you mean `bb`? Else `models` must say who serves it"],
             id="successor",
         ),
         pytest.param(
@@ -330,7 +336,7 @@ def test_an_absent_provider_serves_nothing_and_breaks_nothing() -> None:
             "providers: {openai: }\nmodels: {m: nobody}\nroutes: {r: {models: [none]}}",
             [
                 "2:13 there is no provider `nobody` known: openai",
-                "3:23 there is no model `none`",
+                "3:23 there is no model `none` `models` must say who serves it",
             ],
             id="all at once",
         ),
@@ -350,7 +356,10 @@ def test_a_local_server_that_is_down_does_not_stop_the_gateway() -> None:
     text = "providers: {ollama: , openai: }\nroutes: {r: {models: [gemma4]}}"
 
     assert unserved(built(text)) == ("route `r`: nothing serves `gemma4` at present",)
-    assert refused(text, [OLLAMA]) == ["2:23 there is no model `gemma4` did you mean `gemma4:12b`?"]
+    assert refused(text, [OLLAMA]) == [
+        "2:23 there is no model `gemma4` did you mean `gemma4:12b`? Else"
+        " `models` must say who serves it"
+    ]
 
 
 SHIFTED = """

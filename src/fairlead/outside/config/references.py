@@ -39,6 +39,9 @@ def dangling(
             hint = did_you_mean(use.name, known[use.of])
             if use.of == "provider" and use.name in KINDS:
                 hint = f"write `{use.name}:` under `providers`"
+            elif use.of == "model" and not use.name.endswith("*"):
+                told = "`models` must say who serves it"
+                hint = f"{hint} Else {told}" if hint else told
             elif use.of != "model" and not hint and known[use.of]:
                 hint = f"known: {', '.join(sorted(known[use.of]))}"
             yield Mistake(f"there is no {use.of} {quoted(use.name)}", hint, use.place)
