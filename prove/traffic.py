@@ -18,6 +18,7 @@ from servers.gateway import Gateway
 LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 MODEL = re.compile(rb'"model": ?"([^"]*)"')
 CHAT = "/v1/chat/completions"
+PATIENCE_S = 30.0
 WHOLE = json.dumps(
     {
         "id": "chatcmpl-1",
@@ -162,16 +163,16 @@ class Callers:
         self._waiting: deque[float] = deque()
         """Asked in time, but no connection was free: what it takes is counted from then."""
         self._again = False
+        self._open = 0
         self.heard = Heard()
 
     async def connect(self, count: int) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(count):
             _, caller = await loop.create_connection(lambda: Caller(self), "127.0.0.1", self._port)
+            self._open += 1
             caller.ask(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", monotonic())
-        async with asyncio.timeout(30.0):
-            while len(self._idle) < count:  # noqa: ASYNC110 - each tells by itself
-                await asyncio.sleep(0.01)
+        await self._all_free()
 
     def free(self, caller: Caller) -> None:
         if self._waiting:
@@ -184,6 +185,7 @@ class Callers:
             self._idle.append(caller)
 
     def lost(self, caller: Caller) -> None:
+        self._open -= 1
         with suppress(ValueError):
             self._idle.remove(caller)
 
@@ -194,7 +196,8 @@ class Callers:
             self._idle.popleft().ask(self._asked, monotonic())
         await asyncio.sleep(seconds)
         self._again = False
-        return await self._rest()
+        await self._all_free()
+        return self.heard
 
     async def at_will(self, per_s: float, seconds: float, until_shed_s: float = 0.0) -> Heard:
         """At random times, whatever became of those before. Where nobody was shed in that time,
@@ -211,9 +214,10 @@ class Callers:
             await asyncio.sleep(0.001)
         return self.heard
 
-    async def _rest(self) -> Heard:
-        await asyncio.sleep(0.2)
-        return self.heard
+    async def _all_free(self) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self._idle) < self._open:  # noqa: ASYNC110 - each tells by itself
+                await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
