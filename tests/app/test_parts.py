@@ -212,8 +212,10 @@ async def test_or_nowhere(
 async def test_a_log_that_cannot_be_written_stops_the_start(
     catalog: Catalog, folder: Folder, tmp_path: Path
 ) -> None:
-    with pytest.raises(FileNotFoundError):
-        async with running(catalog, server(log=str(tmp_path / "no" / "log")), folder, {}):
+    nowhere = str(tmp_path / "no" / "log")
+
+    with pytest.raises(OurError, match=f"^the log cannot be kept in {nowhere}: No such file"):
+        async with running(catalog, server(log=nowhere), folder, {}):
             pass
 
 

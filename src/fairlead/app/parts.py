@@ -191,12 +191,17 @@ def _keys(folder: Folder, store: Store, listen: Listen) -> Keys:
 
 
 def _log(where: str, stack: AsyncExitStack) -> Log | None:
+    """Raises OurError when the file cannot be opened."""
     if where == "none":
         return None
     standard: Mapping[str, BinaryIO] = {"stderr": stderr.buffer, "stdout": stdout.buffer}
     stream = standard.get(where)
     if stream is None:
-        stream = Path(where).open("ab")  # noqa: SIM115 - the stack closes it
+        try:
+            stream = Path(where).open("ab")  # noqa: SIM115 - the stack closes it
+        except OSError as error:
+            told = f"the log cannot be kept in {where}: {error.strerror}; server.log says where"
+            raise OurError(told) from error
         stack.push(stream)
     return stack.enter_context(closing(Log(stream)))
 
