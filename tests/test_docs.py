@@ -14,7 +14,8 @@ from fairlead.types.errors import CLIENT_VIEW, Failure, GatewayError
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 HEADER = re.compile(r"x-fairlead-[a-z][a-z-]+[a-z]|x-should-retry|retry-after")
 
@@ -23,11 +24,20 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text()
 
 
+def anchors(path: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", CODE.sub("", path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
-    for target, _ in LINK.findall(path.read_text()):
-        if not target.startswith(("http://", "https://")):
-            assert (path.parent / target).exists(), target
+    for target, anchor in LINK.findall(path.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        page = path.parent / target if target else path
+        assert page.exists(), target
+        assert not anchor or page.suffix != ".md" or anchor in anchors(page), anchor
 
 
 def test_the_readme_leads_to_every_page() -> None:
