@@ -173,7 +173,13 @@ def test_a_bad_limit_is_refused_by_name(key: str, value: str) -> None:
     assert in_header.value.param == header
 
 
-@pytest.mark.parametrize("name", ["x-fairlead-zones", "X-Fairlead-Zonne", "x-fairlead-"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-fairlead-zones", "X-Fairlead-Zonne", "x-fairlead-"),
+        *("fairlead-zone", "Fairlead-Zone", "x-fairlead_zone", "x-fairlead"),
+    ],
+)
 def test_a_misspelt_header_is_not_ignored(name: str) -> None:
     with pytest.raises(BadRequest, match="is not known; known are x-fairlead-zone, ") as refused:
         wire.narrowing_from_headers({name: "local"})

@@ -194,6 +194,8 @@ METADATA_PREFIX = "fairlead."
 _MEANT_FOR_US = re.compile(r"fairlead(?![a-z0-9])", re.IGNORECASE)
 """However it is written: an object ``fairlead``, ``fairlead_zone`` and the like are misspelt."""
 HEADER_PREFIX = "x-fairlead-"
+MEANT = ("x-fairlead", "fairlead")
+"""How a header begins that somebody wrote for us, well or not."""
 NOT_NARROWED = Narrowing()
 NOWHERE = ("",)
 """A list that nothing matches: what is left of two lists with nothing in common."""
@@ -241,10 +243,10 @@ def check_no_limit(names: Iterable[str]) -> None:
 def narrowing_from_headers(headers: Mapping[str, str]) -> Narrowing:
     """Read ``x-fairlead-zone``, ``-models``, ``-max-cost``, ``-max-latency``, ``-deadline``.
 
-    Raises BadRequest for a bad value and for an unknown ``x-fairlead-`` header: a limit that is
+    Raises BadRequest for a bad value and for an unknown header that names us: a limit that is
     misspelt must not be ignored.
     """
-    ours = [name for name in headers if name[:1] in "xX" and name.lower().startswith(HEADER_PREFIX)]
+    ours = [name for name in headers if name[:1] in "xXfF" and name.lower().startswith(MEANT)]
     if not ours:
         return NOT_NARROWED
     for name in ours:
