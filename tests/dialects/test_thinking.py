@@ -15,6 +15,8 @@ from fairlead.types.chat import Effort, Thinking
         (Thinking("high", enabled=False), "none", 0),
         (Thinking("none"), "none", 0),
         (Thinking("low"), "low", 2048),
+        (Thinking("high"), "high", 16_384),
+        (Thinking("xhigh"), "xhigh", 32_768),
         (Thinking("max"), "max", 65_536),
         (Thinking("low", budget_tokens=9000), "low", 9000),
         (Thinking(budget_tokens=1024), "low", 1024),

@@ -16,7 +16,10 @@ ASK = {"model": "a", "messages": [{"role": "user", "content": "Hello."}]}
 
 @pytest.fixture
 async def served(up: Scripted, tmp_path: Path) -> AsyncIterator[Served]:
-    endpoints = at(up, "a", context_tokens=32_000), at(up, "b", released="2026-02-01")
+    endpoints = (
+        at(up, "a", context_tokens=32_000),
+        at(up, "b", context_tokens=None, released="2026-02-01"),
+    )
     async with serving(tmp_path, up, *endpoints) as running:
         yield running
 
@@ -103,6 +106,14 @@ async def test_models_in_openais_shape(served: Served) -> None:
         "owned_by": "at-a",
         "context_length": 32_000,
     }
+    assert "context_length" not in got.json["data"][-1], "it is not known"
+
+
+async def test_a_route_is_a_model_of_ours(served: Served) -> None:
+    got = await served.request("GET", "/v1/models/auto")
+
+    ours = {"id": "auto", "object": "model", "created": 0, "owned_by": "fairlead"}
+    assert (got.status, got.json) == (200, ours)
 
 
 async def test_models_in_anthropics_shape(served: Served) -> None:
