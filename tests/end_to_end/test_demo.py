@@ -166,6 +166,22 @@ def test_a_wrong_option_is_told(tmp_path: Path, words: tuple[str, ...], told: st
     assert told in ran.errors
 
 
+def test_a_picture_that_cannot_be_kept_is_told_before_the_demo(tmp_path: Path) -> None:
+    picture = tmp_path / "none" / "demo.svg"
+
+    ran = run(tmp_path, "--svg", str(picture))
+
+    assert (ran.status, ran.output) == (1, "")
+    assert ran.errors == f"{picture}: No such file or directory\n"
+
+
+def test_a_terminal_that_cannot_show_it_is_told_so(tmp_path: Path) -> None:
+    ran = run(tmp_path, "--speed", "50", PYTHONIOENCODING="ascii")
+
+    assert ran.status == 1
+    assert ran.errors == "some of this text cannot be written in the encoding in use\n"
+
+
 def test_its_help_is_its_own(tmp_path: Path) -> None:
     ran = run(tmp_path, "--help")
 

@@ -14,6 +14,7 @@ import typer
 import uvloop
 
 from fairlead.app.parts import running
+from fairlead.cli.complaint import complaints
 from fairlead.cli.demo.run import Wishes, demo
 from fairlead.cli.demo.walk import Running
 from fairlead.cli.plain import PlainCommand
@@ -58,7 +59,9 @@ def main(
         del os.environ[name]
     # Told to end, it cleans up as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with complaints(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if svg is not None:
+            svg.open("ab").close()  # before the demo, not after it
         sys.exit(runner.run(demo(gateway, wishes)))
 
 
