@@ -58,6 +58,22 @@ async def test_only_the_owner_may_read_it(opened: Store, path: Path) -> None:
     )
 
 
+def test_what_others_could_read_they_no_longer_can(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch(0o644)
+    Store(path)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_is_no_database_is_named(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"my shopping list " * 99)
+
+    with pytest.raises(OurError, match=f"^the records cannot be used: {path}: "):
+        Store(path)
+
+
 def test_a_second_open_changes_nothing(path: Path) -> None:
     Store(path)
     rows = [tuple(row) for row in Store(path).read("SELECT number, checksum FROM migrations")]
