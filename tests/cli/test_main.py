@@ -57,6 +57,15 @@ def test_no_flag_looks_as_if_it_took_a_value(words: tuple[str, ...]) -> None:
     assert "<" not in listed
 
 
+@pytest.mark.parametrize("command", ["init", "check"])
+def test_what_a_terminal_cannot_show_is_told_in_a_line(tmp_path: Path, command: str) -> None:
+    words = [command, "--config", str(tmp_path / "é.yaml")]
+    result = CliRunner(charset="ascii").invoke(program, words, prog_name="fairlead")
+
+    assert result.exit_code == 1
+    assert "some of this text cannot be written in the encoding in use" in result.output
+
+
 def test_what_an_option_takes_is_told_when_it_is_something_else() -> None:
     status, printed = run("logs", "--outcome", "bad")
 

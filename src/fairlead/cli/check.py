@@ -12,6 +12,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
+from fairlead.cli.complaint import complaints
 from fairlead.outside.config import (
     Catalogue,
     ConfigError,
@@ -53,7 +54,8 @@ def command(catalogue: Callable[[], Catalogue]) -> Callable[..., None]:
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     ) -> None:
         """Say what is wrong with the configuration, or what it comes to."""
-        raise typer.Exit(check(config, os.environ, Console(), catalogue(), as_json=as_json))
+        with complaints():
+            raise typer.Exit(check(config, os.environ, Console(), catalogue(), as_json=as_json))
 
     return check_command
 
@@ -74,7 +76,7 @@ def check(
         for line in summary(report):
             console.print(line, soft_wrap=True)
     else:
-        for line in complaints(report):
+        for line in verdict(report):
             console.print(line, soft_wrap=True)
     return 0 if report.ok else 1
 
@@ -133,7 +135,7 @@ def idle(settings: Settings, catalog: Catalog, env: Mapping[str, str]) -> tuple[
     return (f"no provider is named, so nothing is served{found}{hint}",)
 
 
-def complaints(report: Report) -> list[Text]:
+def verdict(report: Report) -> list[Text]:
     lines = [line for problem in report.problems for line in (shown(problem), Text())]
     return [*lines, *warned(report), Text(f"{counted(len(report.problems), 'problem')} found")]
 

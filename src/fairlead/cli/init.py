@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fairlead.cli.complaint import complaints
 from fairlead.outside.config import Found, default_settings
 
 DEFAULT_PATH = Path("fairlead.yaml")
@@ -74,7 +75,8 @@ def command(find: Callable[[], Sequence[Found]]) -> Callable[..., None]:
     ) -> None:
         """Write a first configuration from the keys and model servers that are there."""
         told, complained = Console(), Console(stderr=True)
-        raise typer.Exit(init(config, find(), os.environ, told, complained, force=force))
+        with complaints():
+            raise typer.Exit(init(config, find(), os.environ, told, complained, force=force))
 
     return init_command
 
