@@ -4,10 +4,10 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import monotonic
 
 from prove.traffic import request
 
-EVERY_S = 0.25
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 PATIENCE_S = 20.0
 
@@ -23,9 +23,12 @@ def _event(delta: dict[str, object], finish: str | None = None) -> bytes:
 class Streams:
     """The endpoint, and those who read from it through the gateway."""
 
+    every_s: float = 0.25
     address: str = ""
     sent: list[int] = field(default_factory=list)
     """How many numbers each stream had in the end."""
+    first_s: list[float] = field(default_factory=list)
+    """How long each of those who read waited for its first number."""
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _reading: list["asyncio.Task[list[str]]"] = field(default_factory=list)
 
@@ -34,11 +37,14 @@ class Streams:
         self.address = "http://{}:{}".format(*server.sockets[0].getsockname())
         return server
 
-    async def begin(self, port: int, count: int) -> None:
-        """Returns once each has its first number."""
+    async def begin(self, port: int, count: int, key: str = "", gap_s: float = 0.0) -> None:
+        """One each ``gap_s``. Returns once each has its first number."""
         first = [asyncio.Event() for _ in range(count)]
+        next_s = monotonic()
         for each in first:
-            self._reading.append(asyncio.ensure_future(self._read(port, each)))
+            self._reading.append(asyncio.ensure_future(self._read(port, key, each)))
+            next_s += gap_s
+            await asyncio.sleep(next_s - monotonic())
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(each.wait() for each in first))
 
@@ -64,17 +70,18 @@ class Streams:
                 writer.write(_event({"content": f"{number} "}))
                 number += 1
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._over.wait(), EVERY_S)
+                    await asyncio.wait_for(self._over.wait(), self.every_s)
             done = b"data: [DONE]\n\n"
             writer.write(_event({}, "stop") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(done), done))
             await writer.drain()
             self.sent.append(number)
         writer.close()
 
-    async def _read(self, port: int, first: asyncio.Event) -> list[str]:
+    async def _read(self, port: int, key: str, first: asyncio.Event) -> list[str]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         messages = [{"role": "user", "content": "Count."}]
-        writer.write(request("numbers", messages, stream=True))
+        asked_s = monotonic()
+        writer.write(request("numbers", messages, key, stream=True))
         text, done = "", False
         while not done:
             line = await reader.readline()
@@ -82,7 +89,8 @@ class Streams:
             if line.startswith(b"data: {"):
                 for choice in json.loads(line[6:])["choices"]:
                     text += choice["delta"].get("content") or ""
-                if text:
+                if text and not first.is_set():
+                    self.first_s.append(monotonic() - asked_s)
                     first.set()
         writer.close()
         return text.split()
