@@ -214,20 +214,16 @@ class Callers:
             await asyncio.sleep(0.001)
         return self.heard
 
-<<<<<<< Updated upstream
     async def _all_free(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while len(self._idle) < self._open:  # noqa: ASYNC110 - each tells by itself
                 await asyncio.sleep(0.01)
-=======
-    def close(self) -> None:
+
+    async def close(self) -> None:
+        """Once all have been answered."""
+        await self._all_free()
         for caller in self._idle:
             caller.transport.abort()
-
-    async def _rest(self) -> Heard:
-        await asyncio.sleep(0.2)
-        return self.heard
->>>>>>> Stashed changes
 
 
 @asynccontextmanager

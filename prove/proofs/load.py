@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import uvloop
 
 from prove.bills import PATIENT, PRICE
+from prove.processes import cpu_s, pin, pinned_here
 from prove.streams import Streams
-from prove.traffic import Callers, Heard, Upstream, cpu_s, pin, pinned_here, request, serving
+from prove.traffic import Callers, Heard, Upstream, request, serving
 from servers.gateway import Gateway, create_key, gateway
 from servers.setup import Setup
 
@@ -28,8 +29,6 @@ EVERY_S = 0.2
 ADDED_FIRST_MS, ADDED_MS = 25.0, 15.0
 MESSAGES = [{"role": "user", "content": "How are you today?"}]
 CONNECTIONS = 200
-LAST_S = 0.2
-"""The last ones are answered meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,7 @@ async def _ask(port: int, key: str, length: Length) -> Heard:
     callers = Callers(port, request("m", MESSAGES, key), Random(SEED))
     await callers.connect(CONNECTIONS)
     heard = await callers.at_will(length.per_s, length.asks_s)
-    await asyncio.sleep(LAST_S)
-    callers.close()
+    await callers.close()
     print(f"load: {len(heard.served)} requests", file=sys.stderr, flush=True)
     return heard
 
