@@ -39,6 +39,7 @@ class Ran:
 
 
 def start(folder: Path, *words: str, **more: str) -> "subprocess.Popen[str]":
+    """As in a terminal: a shell's background job, as these tests may be, ignores Ctrl-C."""
     return subprocess.Popen(
         [str(PROGRAM), "demo", *words],
         stdout=subprocess.PIPE,
@@ -47,6 +48,7 @@ def start(folder: Path, *words: str, **more: str) -> "subprocess.Popen[str]":
         cwd=folder,
         env=environment({"TMPDIR": str(folder), "COLUMNS": "80", **more}),
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
