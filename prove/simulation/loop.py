@@ -56,7 +56,7 @@ class VirtualLoop(BaseEventLoop):
     def stall(self, for_s: float) -> None:
         """The process does not run for so long, while the world goes on."""
         if self.site is not None:
-            self.site.stood = (self._now_s, self._now_s + for_s)
+            self.site.stands(self._now_s, self._now_s + for_s)
         self._now_s += for_s
 
     def pass_time(self, until_due_s: float | None) -> None:

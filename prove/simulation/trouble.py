@@ -43,7 +43,9 @@ class Trouble:
         self._loop.stall(amount)
 
     def _stick_disk(self, amount: float) -> None:
-        self._world.machine.stuck_until_s = self._loop.time() + amount
+        """Once more does not loosen it: what waits for it waits on."""
+        machine = self._world.machine
+        machine.stuck_until_s = max(machine.stuck_until_s, self._loop.time() + amount)
 
     def _fill_disk(self, amount: float) -> None:
         self._world.machine.disk.full_until_s = self._loop.time() + amount

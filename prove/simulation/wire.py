@@ -34,11 +34,15 @@ class Site:
         self.sockets = (Socket(),)
         self.closed_s = FOREVER_S
         self.stood = (0.0, 0.0)
-        """From when until when the process stood still, the last time that it did."""
+        """From when until when the process stood still, the last time before it closed."""
         self._protocol = protocol
 
     def close(self) -> None:
         self.closed_s = min(self.closed_s, asyncio.get_running_loop().time())
+
+    def stands(self, from_s: float, until_s: float) -> None:
+        if self.closed_s == FOREVER_S:
+            self.stood = (from_s, until_s)
 
     def connect(self, holds: int = MUCH_BYTES) -> "Wire":
         """In the tasks that the server makes for it, the caller's context is in force. Raises
