@@ -181,7 +181,8 @@ class Owed:
         request = turn.request
         where = f"request {request.ask.number}, {outcome}"
         kept = self._surely_kept(request, turn.asked_s)
-        if kept is not None and kept.since_s < turn.asked_s and outcome not in OWN_WAYS:
+        owed = outcome not in OWN_WAYS and not self._told_by_another_clock(turn, outcome)
+        if owed and kept is not None and kept.since_s < turn.asked_s:
             wanted = "ok" if kept.body == turn.body else REUSED
             must(outcome == wanted, "what was answered is answered again", f"{where}: {kept}")
         if outcome in (IN_USE, REUSED):
@@ -200,9 +201,23 @@ class Owed:
         """Whether it was answered then, or, where another body counts, may have been before."""
         if one is turn:
             return False
-        if one.life == turn.life and (one.over_s is None or one.over_s >= turn.asked_s):
+        if self._is_met(one, turn):
             return True
         return one.body != turn.body and bool(one.request.sent)
+
+    def _is_met(self, one: Turn, turn: Turn) -> bool:
+        """Whether it was under way as ``turn`` came."""
+        return one.life == turn.life and (one.over_s is None or one.over_s >= turn.asked_s)
+
+    def _told_by_another_clock(self, turn: Turn, outcome: str) -> bool:
+        """Whether one is under way that came before the clock was set, and may have found no
+        answer that was young enough by what it said then."""
+        earlier = [
+            one
+            for one in self._turns[_name(turn.request)]
+            if one is not turn and one.asked_s <= self._clock_set_s and self._is_met(one, turn)
+        ]
+        return outcome in (IN_USE, REUSED) and bool(earlier)
 
     def _alike(self, turn: Turn) -> list[Turn]:
         return [one for one in self._turns[_name(turn.request)] if one.body == turn.body]

@@ -132,6 +132,8 @@ class Books:
         self.gone: dict[str, tuple[float, float]] = {}
         self.gone_sent_s: dict[str, float] = {}
         """When the latest was sent that was told so."""
+        self.removed: set[str] = set()
+        """Endpoints that the configuration names no more."""
         self.revoked: dict[str, float] = {}
         self.admitted: dict[str, list[float]] = defaultdict(list)
         self.denied: dict[int, Key] = {}
@@ -330,7 +332,7 @@ class Books:
             # An answer to what was sent before the model was gone says nothing.
             self.gone.pop(name, None)
             self.gone_sent_s.pop(name, None)
-        if not attempted.id:
+        if not attempted.id or name in self.removed:
             return
         if attempted.failure in GATES_S:
             for_s, asked_s = GATES_S[attempted.failure], attempted.retry_after_s
@@ -353,8 +355,10 @@ class Books:
         wait_s = min(exchange.dry_s or 0.0, LONGEST_GATE_S)
         self.dry[key] = now_s, max(until_s, now_s + wait_s)
 
-    def forget(self, endpoints: Collection[str]) -> None:
-        """These were changed by a reload: what was learned of them does not count."""
+    def forget(self, endpoints: Collection[str], removed: Collection[str] = ()) -> None:
+        """These were changed by a reload: what was learned of them does not count. Of those that
+        it ``removed`` nothing is learned any more, though who was planned for them may ask."""
+        self.removed.update(removed)
         for key in [key for key in (*self.gates, *self.dry, *self.probes) if key[0] in endpoints]:
             self.gates.pop(key, None)
             self.dry.pop(key, None)

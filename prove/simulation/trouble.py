@@ -94,4 +94,4 @@ class Trouble:
             generation=world.catalog.generation + 1,
         )
         self.state.swap(world.catalog)
-        world.books.forget([changed.name])
+        world.books.forget([changed.name], {changed.name} - {one.name for one in endpoints})
