@@ -26,7 +26,7 @@ from fairlead.state.health import Health, Record
 from fairlead.state.idempotency import Asked, Idempotency, Kept
 from fairlead.state.ledger import AT_ONCE, Account, Accounts, Ledger
 from fairlead.types.decision import Grant, Limits
-from fairlead.types.errors import GatewayError, Overloaded
+from fairlead.types.errors import GatewayError, KeyReused, Overloaded
 
 WITHIN_SEEDS = 300
 Patch = pytest.MonkeyPatch
@@ -338,6 +338,21 @@ def a_refusal_says_nothing_of_its_limits(patch: Patch) -> None:
     patch.setattr(failures, "dry_for_s", lambda headers: None)
 
 
+def nobody_heeds_what_was_said_meanwhile(patch: Patch) -> None:
+    patch.setattr(Health, "refuses", lambda *_: False)
+
+
+def an_answer_is_taken_for_anothers(patch: Patch) -> None:
+    real = Idempotency.find
+
+    def find(self: Idempotency, asked: Asked, now_ms: int) -> Kept | None:
+        if real(self, asked, now_ms) is not None:
+            raise KeyReused("this idempotency-key was used for another request")
+        return None
+
+    patch.setattr(Idempotency, "find", find)
+
+
 MONEY_IS_ELSEWHERE = (
     "no process spends",
     "the ledger knows what is left",
@@ -355,6 +370,7 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     a_probe_has_no_lease: ("one probe at a time",),
     a_breaker_that_is_open_lets_all_through: ("one probe at a time", "nobody is asked while"),
     a_gate_is_not_kept: ("who asked us to wait is not asked",),
+    nobody_heeds_what_was_said_meanwhile: ("who said no meanwhile is not turned to",),
     nobody_counts_the_attempts: ("attempts stay within the route's",),
     everybody_may_be_asked: ("nobody is asked outside the grant",),
     the_watchdog_sleeps: ("nothing hangs", "a request ends by its deadline"),
@@ -375,6 +391,7 @@ FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
 SERVED_FAULTS: Mapping[Callable[[Patch], None], tuple[str, ...]] = {
     a_key_is_never_free_again: ("only who comes while it is answered",),
     an_answer_is_not_kept: ("what was answered is not asked for again",),
+    an_answer_is_taken_for_anothers: ("what was answered is answered again",),
     an_answer_is_given_before_it_is_kept: ("what was answered is not asked for again",),
     nobody_compares_what_is_asked: ("only who comes while it is answered", "the text is whole"),
     nobody_knows_what_is_under_way: ("a key is answered once at a time",),
