@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,22 +38,26 @@ class Ran:
         return json.loads(self.output)
 
 
-def start(folder: Path, *words: str, **more: str) -> "subprocess.Popen[str]":
-    """As in a terminal: a shell's background job, as these tests may be, ignores Ctrl-C."""
+def start(
+    folder: Path, *words: str, more: Mapping[str, str] | None = None, ignoring: bool = False
+) -> "subprocess.Popen[str]":
+    """As in a terminal; ``ignoring`` Ctrl-C as a script's background job, which these tests may be
+    as well."""
+    at_ctrl_c = signal.SIG_IGN if ignoring else signal.SIG_DFL
     return subprocess.Popen(
         [str(PROGRAM), "demo", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=environment({"TMPDIR": str(folder), "COLUMNS": "80", **more}),
+        env=environment({"TMPDIR": str(folder), "COLUMNS": "80", **(more or {})}),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, at_ctrl_c),
     )
 
 
 def run(folder: Path, *words: str, **more: str) -> Ran:
-    with start(folder, *words, **more) as process:
+    with start(folder, *words, more=more) as process:
         output, errors = process.communicate(timeout=PATIENCE_S)
     return Ran(process.returncode, output, errors, folder, process.pid)
 
@@ -114,9 +118,15 @@ def test_nothing_is_left_behind(ran: Ran) -> None:
     assert not is_running(ran.group)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_nor_when_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
-    with start(tmp_path) as process:
+@pytest.mark.parametrize(
+    ("number", "ignoring"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["Ctrl-C", "told", "told in the background"],
+)
+def test_nor_when_it_is_told_to_stop(
+    tmp_path: Path, number: signal.Signals, ignoring: bool
+) -> None:
+    with start(tmp_path, ignoring=ignoring) as process:
         assert process.stdout is not None
         while "step" not in process.stdout.readline():
             assert process.poll() is None

@@ -57,7 +57,8 @@ def main(
     # The SDKs would ask a company's proxy for the gateway on this machine.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
-    # Told to end, it cleans up as after Ctrl-C.
+    # Told to end, it cleans up as after Ctrl-C, which a script's background job ignores.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with complaints(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if svg is not None:
