@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager, closing
 import pytest
 from prove.streams import Streams
 
-from prove import streams
-
 COUNT = 3
 ENOUGH = 6
 """Events of each stream, before all are told to end."""
@@ -48,11 +46,8 @@ async def between(port: int, change: Change, passed: asyncio.Semaphore) -> Async
     ],
     ids=["as it is", "lost", "cut short", "doubled", "altered"],
 )
-async def test_what_becomes_of_a_number_is_seen(
-    monkeypatch: pytest.MonkeyPatch, change: Change, is_wrong: bool
-) -> None:
-    monkeypatch.setattr(streams, "EVERY_S", 0.001)
-    numbers, passed = Streams(), asyncio.Semaphore(0)
+async def test_what_becomes_of_a_number_is_seen(change: Change, is_wrong: bool) -> None:
+    numbers, passed = Streams(every_s=0.001), asyncio.Semaphore(0)
     async with await numbers.start() as server:
         port = server.sockets[0].getsockname()[1]
         async with between(port, change, passed) as door:

@@ -42,8 +42,8 @@ MUTE = "another server is using {}, and takes no other in its place: stop that o
 AGAIN_S = 0.02
 """The one that serves may be about to change."""
 GIVE_UP_S = 10.0
-FIRST_WORD_S = 1.0
-"""Who connects knows what it wants."""
+FIRST_WORD_S = 5.0
+"""Who connects knows what it wants; but a busy machine may let it wait."""
 TURN_S = 5.0
 """One that starts may take its time, but not another's that asks by then: that one waits for
 GIVE_UP_S. To start takes a second."""
