@@ -6,7 +6,7 @@ tells ledger, health, journal, log and metrics what happened. Knows no HTTP serv
 """
 
 from asyncio import CancelledError, sleep
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 
@@ -74,6 +74,9 @@ class Answer(Struct, frozen=True):
 
 
 class Gateway:
+    cutting = False
+    """All that still runs is cut: we stop."""
+
     def __init__(self, state: State, dispatch: Dispatch, sinks: Sequence[Sink]) -> None:
         self._state = state
         self._dispatch = dispatch
@@ -104,7 +107,7 @@ class Gateway:
         errand = Errand(
             call.request_id, known.caller, known.request, plan, view.today, call.arrived_s
         )
-        exchange = Exchange(call, errand, dialect, self._finished)
+        exchange = Exchange(call, errand, dialect, self)
         events = self._dispatch.carry(errand)
         if not known.request.stream:
             return await exchange.whole(events)
@@ -120,6 +123,11 @@ class Gateway:
         with suppress(Unauthenticated):
             known.caller = self.identify(call)
         self._tell(_refused(call, known, refusal))
+
+    def is_cut(self, raised: BaseException) -> bool:
+        """A cancellation says so, unless the time for something was up in that very moment: of
+        several at once a task is told the first, which says nothing."""
+        return raised.args == (CUT,) or (self.cutting and isinstance(raised, CancelledError))
 
     def cut(self, call: Call) -> ShuttingDown:
         """What to raise where a request was cut before it was answered; it is put on record. Kept
@@ -167,7 +175,7 @@ class Gateway:
         view = self._state.view(caller, monotonic(), call.at_ms)
         return as_json(consider(request, caller, view))
 
-    def _finished(self, errand: Errand, fact: Exchanged) -> None:
+    def finished(self, errand: Errand, fact: Exchanged) -> None:
         self._tell(fact)
         self._state.observe(fact, monotonic())
         task = errand.plan.task
@@ -200,17 +208,11 @@ class Known:
 class Exchange:
     """One request from its plan to its fact: events in, the caller's bytes out."""
 
-    def __init__(
-        self,
-        call: Call,
-        errand: Errand,
-        dialect: Dialect,
-        finished: Callable[[Errand, Exchanged], None],
-    ) -> None:
+    def __init__(self, call: Call, errand: Errand, dialect: Dialect, gateway: Gateway) -> None:
         self._call = call
         self._errand = errand
         self._dialect = dialect
-        self._finished = finished
+        self._gateway = gateway
         self._told = self._all_said = False
 
     async def whole(self, events: AsyncGenerator[Event]) -> Answer:
@@ -245,9 +247,10 @@ class Exchange:
         except BaseException as raised:
             # The attempt settles as it closes, and is then part of what happened.
             await events.aclose()
-            if self._all_said and raised.args == (CUT,):
+            cut = self._gateway.is_cut(raised)
+            if self._all_said and cut:
                 return  # only its reader was waited for
-            error = self._cut() if raised.args == (CUT,) else raised
+            error = self._cut() if cut else raised
             self._finish(error)
             if not isinstance(error, GatewayError):
                 del error  # see below
@@ -281,7 +284,7 @@ class Exchange:
         """Tell what happened, once."""
         if not self._told:
             self._told = True
-            self._finished(self._errand, _exchanged(self._call, self._errand, error))
+            self._gateway.finished(self._errand, _exchanged(self._call, self._errand, error))
 
     def _reply(self) -> ReplyFacts:
         by = self._errand.carried.by

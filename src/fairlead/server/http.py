@@ -121,6 +121,7 @@ class Listener:
         for connection in self._server.protocols():
             connection.leave()
         await _while(self._answers, until_s, cut)
+        self._gateway.cutting = True
         for connection in self._server.protocols():
             connection.cut(CUT)
         await _while(lambda: bool(self.in_flight), monotonic() + CUT_S, asyncio.Event())
@@ -244,7 +245,7 @@ class Listener:
             self._gateway.turned_away(call, refusal)
             raise
         except asyncio.CancelledError as cancelled:
-            if cancelled.args != (CUT,):
+            if not self._gateway.is_cut(cancelled):
                 raise
             raise self._gateway.cut(call) from None
 
