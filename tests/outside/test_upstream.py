@@ -1,13 +1,14 @@
 """The one client, against a real server that misbehaves."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from fairlead.outside.connections import Origin
+from fairlead.outside.connections import Connection, Origin
 from fairlead.outside.upstream import MOST_INTERIM, REST_S, HttpUpstream
 from fairlead.types.catalog import Timeouts
 from fairlead.types.errors import Failure, UpstreamError
@@ -31,6 +32,11 @@ async def read_all(up: HttpUpstream, server: Scripted) -> bytes:
         while (piece := await answer.chunk()) is not None:
             pieces.append(piece)
     return b"".join(pieces)
+
+
+def connections() -> int:
+    """How many are in memory."""
+    return sum(isinstance(one, Connection) for one in gc.get_objects())
 
 
 async def test_bytes_go_out_and_come_back_untouched(up: HttpUpstream, server: Scripted) -> None:
@@ -105,6 +111,27 @@ async def test_while_the_core_is_busy_a_fast_stream_is_read_less_often(
     got, sent = b"".join(filter(None, pieces)), b"".join(frames)
     assert got == sent or (end is End.RESET and sent.startswith(got))  # which may overtake the last
     assert 0 < pauses.count < 10
+
+
+@pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
+@pytest.mark.parametrize("frames", [0, 2], ids=["before an answer", "amid a stream"])
+async def test_one_that_breaks_off_is_not_kept(
+    up: HttpUpstream, server: Scripted, end: End, frames: int
+) -> None:
+    """Its memory is free at once, not when the collector comes."""
+    steps = stream(*[b"data: 1\n\n"] * frames)[:-1] if frames else ()
+    server.on("m", (*steps, end))
+    gc.collect()
+    gc.disable()
+    try:
+        before = connections()
+        with pytest.raises(UpstreamError):
+            await read_all(up, server)
+        async with asyncio.timeout(LONG_S):
+            while connections() > before:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.001)
+    finally:
+        gc.enable()
 
 
 async def test_a_stream_that_is_slow_by_itself_is_not_slowed(

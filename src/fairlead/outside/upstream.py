@@ -185,7 +185,7 @@ class _Exchange:
         except BROKEN as error:
             connection.abort()
             message = "the connection broke off before an answer"
-            raise UpstreamError(Failure.TRANSIENT, message) from error
+            raise UpstreamError(Failure.TRANSIENT, message) from _without_frames(error)
         except BaseException:
             # Nobody waits any more: the endpoint must stop now, and not when it is done.
             connection.abort()
@@ -260,7 +260,8 @@ class _HttpReply:
         try:
             return await self._payload.readany() or None
         except BROKEN as error:
-            raise UpstreamError(Failure.STREAM_BROKEN, "the connection broke off") from error
+            message = "the connection broke off"
+            raise UpstreamError(Failure.STREAM_BROKEN, message) from _without_frames(error)
 
     async def _gather(self, pace_s: float) -> None:
         """Let pieces come together in the kernel, where they cost nothing."""
@@ -292,6 +293,15 @@ class _HttpReply:
             return b"".join(parts)
         finally:
             parts.clear()  # the error of one that was not whole would keep them
+
+
+def _without_frames(error: Exception) -> Exception:
+    """They know the stream that keeps the error: what it had read would stay until a collection."""
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 def _is_near(url: str) -> bool:
