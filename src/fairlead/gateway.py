@@ -35,7 +35,7 @@ from fairlead.types.errors import (
     ShuttingDown,
     Unauthenticated,
 )
-from fairlead.types.facts import Exchanged, Fact, Refused, Sink
+from fairlead.types.facts import Attempted, Exchanged, Fact, Refused, Sink
 
 MAX_NAME = 200
 """Characters of a caller's own words (workflow, step) that are put on record, and of a model's
@@ -44,6 +44,10 @@ LONG_BODY = 4 << 20
 """To read more bytes takes a while, and to write them anew does: others are served in between."""
 CUT = "the gateway shuts down"
 """What a task is cancelled with (``Task.cancel(msg)``) when that is why."""
+
+
+def shutting_down(attempts: tuple[Attempted, ...] = ()) -> ShuttingDown:
+    return ShuttingDown(f"{CUT}; ask again", retry_after_s=1, attempts=attempts)
 
 
 class Call(Struct, frozen=True):
@@ -132,7 +136,7 @@ class Gateway:
     def cut(self, call: Call) -> ShuttingDown:
         """What to raise where a request was cut before it was answered; it is put on record. Kept
         in no frame that it is raised through: the two would keep each other, and the body."""
-        cut = ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
+        cut = shutting_down()
         self.turned_away(call, cut)
         return cut
 
@@ -250,7 +254,7 @@ class Exchange:
             cut = self._gateway.is_cut(raised)
             if self._all_said and cut:
                 return  # only its reader was waited for
-            error = self._cut() if cut else raised
+            error = shutting_down(tuple(self._errand.carried.attempts)) if cut else raised
             self._finish(error)
             if not isinstance(error, GatewayError):
                 del error  # see below
@@ -262,10 +266,6 @@ class Exchange:
                 raise error from raised.__cause__
             finally:
                 del error  # else it and this frame keep each other, and all that was read
-
-    def _cut(self) -> ShuttingDown:
-        attempts = tuple(self._errand.carried.attempts)
-        return ShuttingDown(f"{CUT}; ask again", retry_after_s=1, attempts=attempts)
 
     async def _on_disk(self) -> None:
         for settlement in self._errand.carried.settled:

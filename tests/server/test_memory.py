@@ -364,20 +364,28 @@ async def cut_off_early(served: Served, body: bytes) -> None:
     (await begun(served, body, SMALL_BYTES + 1)).leave()
 
 
+async def answering(
+    served: Served, body: bytes, model: str, fields: bytes, headers: Mapping[str, str]
+) -> tuple[Sender, bytes]:
+    """A request that the endpoint has, and its body; of a stream the caller has the head."""
+    body = body.replace(b'"model":"a"', b'"model":"%b"%b' % (model.encode(), fields))
+    sender = await Sender.to(served)
+    await sender.send(served.head(body, **headers) + body)
+    await until(lambda: bool(served.up.asked(model)))
+    if fields:
+        await sender.head()
+    return sender, body
+
+
 def left(model: str, fields: bytes = b"", **headers: str) -> Way:
     """The caller goes while it is answered."""
 
     async def run(served: Served, body: bytes) -> None:
-        body = body.replace(b'"model":"a"', b'"model":"%b"%b' % (model.encode(), fields))
-        sender = await Sender.to(served)
-        await sender.send(served.head(body, **headers) + body)
-        await until(lambda: bool(served.up.asked(model)))
-        if fields:
-            await sender.head()
+        sender, asked = await answering(served, body, model, fields, headers)
         sender.leave()
         await until(lambda: served.listener.in_flight == 0)
         if headers and replays.MOST_ALONE:  # it is answered all the same
-            assert taken(served) == len(body)
+            assert taken(served) == len(asked)
             await served.listener._replays.close()
 
     return run
@@ -394,12 +402,7 @@ def stopped(model: str, fields: bytes = b"", **headers: str) -> Way:
     """The gateway is told to stop, and does not wait."""
 
     async def run(served: Served, body: bytes) -> None:
-        body = body.replace(b'"model":"a"', b'"model":"%b"%b' % (model.encode(), fields))
-        sender = await Sender.to(served)
-        await sender.send(served.head(body, **headers) + body)
-        await until(lambda: bool(served.up.asked(model)))
-        if fields:
-            await sender.head()
+        sender, _ = await answering(served, body, model, fields, headers)
         await served.listener.stop(0.0)
         await sender.rest()
 

@@ -14,7 +14,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 from msgspec.structs import replace
 
-from fairlead.gateway import CUT, Answer, Call, Gateway
+from fairlead.gateway import CUT, Answer, Call, Gateway, shutting_down
 from fairlead.server import replays
 from fairlead.server.admin import Admin
 from fairlead.server.auth import credential
@@ -35,7 +35,6 @@ from fairlead.types.errors import (
     MethodNotAllowed,
     NotHttp,
     RequestTimeout,
-    ShuttingDown,
 )
 
 HOSTS = 256
@@ -235,7 +234,7 @@ class Listener:
         )
         try:
             if self.draining:
-                raise ShuttingDown(f"{CUT}; ask again", retry_after_s=1)
+                raise shutting_down()
             if not request.content.is_eof():
                 # No stranger makes us wait, or hold megabytes.
                 self._gateway.identify(call)
